@@ -1,0 +1,189 @@
+"""`farebox serve`: the gateway on this machine, from first start to the last settled stream."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import uvicorn
+
+from farebox import __version__
+from farebox.cli.credentials import Credentials, prepare_credentials, shell_lines
+from farebox.compose.local import LocalGateway, open_local
+from farebox.compose.settings import Settings
+from farebox.http.admin.app import build_admin_app
+from farebox.http.admin.apply import Applied, apply_document
+from farebox.http.admin.ports import AdminPorts
+from farebox.http.data_plane import DataPlane
+from farebox.http.errors import status_of
+from farebox.http.policy_document import parse_policy_text
+
+ACTOR = "serve"
+SWEEP_EVERY_MS = 15_000
+KEEP_ALIVE_S = 120
+BACKLOG = 2_048
+
+try:
+    import uvloop
+
+    _new_event_loop: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+except ImportError:  # not on Windows
+    _new_event_loop = asyncio.new_event_loop
+
+
+class _Server(uvicorn.Server):
+    """Announces itself when it is ready, and leaves signals to us: uvicorn would end the process before we
+    settle.
+    """
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._ready()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop)
+        yield
+
+    def _stop(self) -> None:
+        self.should_exit = True
+
+
+class _MirroredCuts(logging.Filter):
+    """A response that we leave without its end is a cut on purpose, not an error."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return "without completing response" not in record.getMessage()
+
+
+def serve(
+    settings: Settings, *, host: str, port: int, data: Path, config: Path | None, environment: dict[str, str]
+) -> None:
+    """Serve until SIGTERM or SIGINT, then let open streams finish within `drain_s`.
+
+    Raises `ConfigInvalid` and `StoreFault` before anything is served, `OSError` when the address cannot be
+    had.
+    """
+    _set_up_logging()
+    listener = _listen(host, port)
+    with asyncio.Runner(loop_factory=_new_event_loop) as runner:
+        runner.run(_serve(settings, listener, host, data, config, environment))
+
+
+async def _serve(
+    settings: Settings,
+    listener: socket.socket,
+    host: str,
+    data: Path,
+    config: Path | None,
+    environment: dict[str, str],
+) -> None:
+    document = parse_policy_text(config.read_bytes()) if config else None
+    local = open_local(
+        settings,
+        data,
+        environment=environment,
+        status_of=status_of,
+        write_log=print_line if settings.log == "json" else None,
+    )
+    background: Sequence[asyncio.Task[None]] = ()
+    try:
+        admin = admin_ports(local)
+        applied = await apply_document(document, admin, actor=ACTOR) if document else None
+        swept = await local.sweeper.sweep()
+        base_url = f"http://{_url_host(host)}:{listener.getsockname()[1]}"
+        credentials = await prepare_credentials(data, base_url, admin)
+        plane = DataPlane(
+            local.gateway,
+            local.randomness,
+            body_bytes_max=settings.max_body_bytes,
+            fallback=build_admin_app(admin),
+        )
+        background = [
+            asyncio.create_task(local.leases.run()),
+            asyncio.create_task(local.sweeper.run(SWEEP_EVERY_MS)),
+        ]
+        _greet(data, credentials, applied, swept)
+        await _run(plane, listener, settings, base_url)
+        await plane.idle()
+    finally:
+        for task in background:
+            task.cancel()
+        await local.close()
+
+
+async def _run(plane: DataPlane, listener: socket.socket, settings: Settings, base_url: str) -> None:
+    server = _Server(
+        uvicorn.Config(
+            plane,
+            http="httptools",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            date_header=False,
+            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_graceful_shutdown=settings.drain_s,
+        ),
+        ready=lambda: print_line(f"listening on {base_url}"),
+    )
+    await server.serve(sockets=[listener])
+
+
+def admin_ports(local: LocalGateway) -> AdminPorts:
+    """Give what the admin plane needs of a wired laptop."""
+    return AdminPorts(
+        keys=local.store.keys,
+        policies=local.store.policies,
+        reports=local.store.reports,
+        clock=local.clock,
+        randomness=local.randomness,
+        metrics=local.metrics.text,
+    )
+
+
+def print_line(line: str) -> None:
+    """Write one line to standard output at once."""
+    print(line, flush=True)
+
+
+def _greet(data: Path, credentials: Credentials, applied: Applied | None, swept: int) -> None:
+    print_line(f"farebox {__version__}, data in {data}")
+    if applied is not None:
+        for warning in applied.warnings:
+            print_line(f"warning: {warning}")
+        for issued in applied.created_keys:
+            print_line(f"created key {issued.key.workspace}/{issued.key.name} (shown once): {issued.secret}")
+    if swept:
+        print_line(f"booked {swept} requests that a killed process had left open")
+    for line in shell_lines(credentials):
+        print_line(line)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=BACKLOG)
+
+
+def _url_host(host: str) -> str:
+    reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"[{reachable}]" if ":" in reachable else reachable
+
+
+def _set_up_logging() -> None:
+    logging.basicConfig(
+        level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s"
+    )
+    logging.getLogger("uvicorn.error").addFilter(_MirroredCuts())

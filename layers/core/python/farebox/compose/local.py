@@ -1,0 +1,94 @@
+"""Wires the laptop: the core over SQLite, files and the process itself."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from farebox.adapters.clock import SystemClock, SystemRandomness
+from farebox.adapters.local.event_bus import LocalEventBus
+from farebox.adapters.local.secrets import LocalSecrets
+from farebox.adapters.local.store import DATABASE_FILE, LocalStore
+from farebox.adapters.price_data import PriceData
+from farebox.compose.settings import Settings
+from farebox.gateway.leases import Leases
+from farebox.gateway.pipeline import Gateway
+from farebox.gateway.reserve import HoldTerms
+from farebox.gateway.settle import Settler
+from farebox.jobs.metrics import Metrics
+from farebox.jobs.request_log import RequestLog
+from farebox.jobs.sweep import Sweeper
+from farebox.ports import Randomness
+from farebox.providers.demo.transport import DemoTransport
+from farebox.providers.registry import Providers
+from farebox.wire.http import Timeouts
+from farebox.wire.http1 import Http1Transport
+
+
+@dataclass(frozen=True, slots=True)
+class LocalGateway:
+    """One laptop process, wired. `close` ends what `open_local` began."""
+
+    store: LocalStore
+    gateway: Gateway
+    metrics: Metrics
+    events: LocalEventBus
+    leases: Leases
+    sweeper: Sweeper
+    clock: SystemClock
+    randomness: Randomness
+    transport: Http1Transport
+
+    async def close(self) -> None:
+        """Tell listeners the last news, then let go of sockets and of the store."""
+        await self.events.drain()
+        await self.transport.aclose()
+        self.store.close()
+
+
+def open_local(
+    settings: Settings,
+    data: Path,
+    *,
+    environment: Mapping[str, str],
+    status_of: Callable[[BaseException], int],
+    write_log: Callable[[str], None] | None,
+) -> LocalGateway:
+    """Open the data directory and wire a gateway over it. `write_log` gets one line a request.
+
+    Raises `StoreFault`.
+    """
+    clock, randomness = SystemClock(), SystemRandomness()
+    store = LocalStore.open(data / DATABASE_FILE, clock)
+    metrics = Metrics()
+    events = LocalEventBus([metrics, *([RequestLog(write_log)] if write_log else [])])
+    prices = PriceData().book()
+    lease_ms = settings.hold_lease_s * 1000
+    leases = Leases(store.ledger, clock, lease_ms)
+    transport = Http1Transport(ssl.create_default_context())
+    gateway = Gateway(
+        keys=store.keys,
+        policies=store.policies,
+        ledger=store.ledger,
+        secrets=LocalSecrets(environment),
+        providers=Providers(transport, {"demo": DemoTransport()}, _timeouts(settings)),
+        prices=prices,
+        settler=Settler(store.ledger, events, leases, prices, status_of),
+        leases=leases,
+        clock=clock,
+        terms=HoldTerms(lease_ms, settings.hold_wait_ms),
+        ping_ms=settings.ping_ms,
+    )
+    sweeper = Sweeper(store.ledger, events, clock)
+    return LocalGateway(store, gateway, metrics, events, leases, sweeper, clock, randomness, transport)
+
+
+def _timeouts(settings: Settings) -> Timeouts:
+    return Timeouts(
+        connect_ms=settings.connect_timeout_ms,
+        first_byte_ms=settings.first_byte_timeout_ms,
+        idle_ms=settings.idle_timeout_ms,
+        total_ms=settings.total_timeout_ms,
+    )

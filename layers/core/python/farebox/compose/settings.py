@@ -1,0 +1,124 @@
+"""Every `FAREBOX_*` variable, with its default and its meaning. The only place that reads the environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+
+from farebox.domain.errors import ConfigInvalid
+
+PREFIX = "FAREBOX_"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What can be set from outside. A field's variable is its name in capitals, behind `FAREBOX_`."""
+
+    url: str | None = None
+    admin_key: str | None = None
+    data: str = ".farebox"
+    log: str = "json"
+    hold_lease_s: int = 60
+    hold_wait_ms: int = 2_000
+    drain_s: int = 30
+    connect_timeout_ms: int = 10_000
+    first_byte_timeout_ms: int = 120_000
+    idle_timeout_ms: int = 300_000
+    total_timeout_ms: int = 1_800_000
+    ping_ms: int = 15_000
+    max_body_bytes: int = 33_554_432
+
+    def __repr__(self) -> str:
+        return "Settings(...)"
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """How one variable is read, and what it means. Raises `ValueError` in `read`."""
+
+    read: Callable[[str], object]
+    meaning: str
+
+
+def _whole(low: int, high: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        if not (text.isascii() and text.isdigit() and low <= int(text) <= high):
+            raise ValueError(f"must be a whole number from {low} to {high}")
+        return int(text)
+
+    return read
+
+
+def _one_of(*known: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text not in known:
+            raise ValueError(f"must be one of {', '.join(known)}")
+        return text
+
+    return read
+
+
+def _http_url(text: str) -> str:
+    if not text.startswith(("http://", "https://")):
+        raise ValueError("must be an http or https URL")
+    return text.rstrip("/")
+
+
+_DAY_MS = 86_400_000
+
+VARIABLES: Mapping[str, Variable] = {
+    "url": Variable(_http_url, "Where commands find the admin plane; else `<data>/credentials.json` says"),
+    "admin_key": Variable(str, "The admin key that commands send; else the one in `<data>/credentials.json`"),
+    "data": Variable(str, "The data directory of the gateway on this machine"),
+    "log": Variable(_one_of("json", "off"), "`json` writes one line a request to standard output"),
+    "hold_lease_s": Variable(_whole(10, 3_600), "How long a hold outlives a process that died"),
+    "hold_wait_ms": Variable(_whole(0, 60_000), "How long a request waits for money that open requests hold"),
+    "drain_s": Variable(_whole(0, 3_600), "How long open streams may go on after SIGTERM"),
+    "connect_timeout_ms": Variable(_whole(1, _DAY_MS), "Upstream: time to connect"),
+    "first_byte_timeout_ms": Variable(
+        _whole(1, _DAY_MS), "Upstream: time from the request to the first byte"
+    ),
+    "idle_timeout_ms": Variable(_whole(1, _DAY_MS), "Upstream: longest silence within an answer"),
+    "total_timeout_ms": Variable(_whole(1, _DAY_MS), "Upstream: time for the whole answer"),
+    "ping_ms": Variable(_whole(100, _DAY_MS), "Silence after which the client gets a ping"),
+    "max_body_bytes": Variable(_whole(1_024, 1_073_741_824), "Largest request body; a larger one is a 413"),
+}
+
+
+def load_settings(environment: Mapping[str, str]) -> Settings:
+    """Read the settings. An empty variable counts as none.
+
+    Raises `ConfigInvalid` naming the variable, without its value: it may be a secret in the wrong place.
+    """
+    found: dict[str, object] = {}
+    for field, variable in VARIABLES.items():
+        name = variable_name(field)
+        text = environment.get(name, "").strip()
+        if not text:
+            continue
+        try:
+            found[field] = variable.read(text)
+        except ValueError as error:
+            raise ConfigInvalid(name, str(error)) from None
+    return Settings(**found)  # type: ignore[arg-type]  # each variable reads the type of its field
+
+
+def variable_name(field: str) -> str:
+    """Give the variable of a field of `Settings`."""
+    return f"{PREFIX}{field.upper()}"
+
+
+def process_environment() -> dict[str, str]:
+    """Give the environment of this process, for what is named in it: `env:NAME` credentials and settings."""
+    return dict(os.environ)
+
+
+def settings_table() -> str:
+    """Write the table of docs/settings.md."""
+    defaults = {field.name: field.default for field in fields(Settings)}
+    lines = ["| variable | default | meaning |", "| --- | --- | --- |"]
+    for field, variable in VARIABLES.items():
+        default = "" if defaults[field] is None else f"`{defaults[field]}`"
+        lines.append(f"| `{variable_name(field)}` | {default} | {variable.meaning} |")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,271 @@
+"""Everything that can go wrong, as one tree. `http/errors.py` alone turns it into statuses and bodies.
+
+FareboxError
+├── Refusal                     ours to say, the caller's to mend; nothing was sent upstream
+│   ├── RequestMalformed        the body or a header cannot be read
+│   ├── BodyTooLarge
+│   ├── RouteUnknown
+│   ├── KeyRefused              no key, or one that is unknown, revoked or expired: never told apart
+│   ├── PolicyRefused           model, provider, config or guardrail says no
+│   ├── ProviderUnresolved      no provider serves this model for this caller
+│   ├── CredentialMissing       the provider wants the caller's own credential and none came along
+│   ├── BudgetExhausted         money or tokens are gone until the window ends or the limit is raised
+│   ├── BudgetHeld              only open requests stand in the way; waiting helps
+│   ├── ConfigInvalid           an `apply` file or an admin request that cannot be taken
+│   ├── NotFound                an admin resource that does not exist
+│   └── Conflict                an admin resource that exists already
+└── Fault                       not the caller's doing
+    ├── CredentialUnavailable   the provider's credential is configured and cannot be read
+    ├── UpstreamFault           the provider, or the way to it
+    │   ├── UpstreamUnreachable     nothing was sent
+    │   ├── UpstreamTimeout         it was sent, and no answer came in time
+    │   └── UpstreamCut             the answer broke off, or was not HTTP
+    └── StoreFault              the ledger or the key store cannot answer: refuse closed
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+class FareboxError(Exception):
+    """Root of the tree."""
+
+    def __str__(self) -> str:
+        return self.message
+
+    @property
+    def message(self) -> str:
+        """One or two sentences for the person at the keyboard: what happened, the number, the next step."""
+        return self.args[0] if self.args else type(self).__name__
+
+
+class Refusal(FareboxError):
+    """The caller can mend this; no provider was called."""
+
+
+@dataclass(eq=False)
+class RequestMalformed(Refusal):
+    detail: str
+
+    @property
+    def message(self) -> str:
+        return self.detail
+
+
+@dataclass(eq=False)
+class BodyTooLarge(Refusal):
+    limit_bytes: int
+
+    @property
+    def message(self) -> str:
+        return f"The request body is larger than the gateway's limit of {self.limit_bytes} bytes."
+
+
+@dataclass(eq=False)
+class RouteUnknown(Refusal):
+    method: str
+    path: str
+
+    @property
+    def message(self) -> str:
+        return f"farebox has no route {self.method} {self.path}."
+
+
+@dataclass(eq=False)
+class KeyRefused(Refusal):
+    """The same for a missing, unknown, revoked and expired key, so that nobody can probe for keys."""
+
+    missing: bool = False
+
+    @property
+    def message(self) -> str:
+        if self.missing:
+            return (
+                "No farebox gateway key came with this request. Send it as x-farebox-key, "
+                "Authorization: Bearer fb-... or x-api-key."
+            )
+        return (
+            "This farebox gateway key is not valid (unknown, revoked or expired). "
+            "Ask whoever gave it to you for a new one."
+        )
+
+
+@dataclass(eq=False)
+class PolicyRefused(Refusal):
+    detail: str
+
+    @property
+    def message(self) -> str:
+        return self.detail
+
+
+@dataclass(eq=False)
+class ProviderUnresolved(Refusal):
+    detail: str
+
+    @property
+    def message(self) -> str:
+        return self.detail
+
+
+@dataclass(eq=False)
+class CredentialMissing(Refusal):
+    provider: str
+
+    @property
+    def message(self) -> str:
+        return (
+            f"Provider '{self.provider}' uses the caller's own credential and none came along. "
+            "Log in to Claude Code or send an sk-ant-... key as x-api-key, "
+            "and the farebox key as x-farebox-key."
+        )
+
+
+@dataclass(eq=False)
+class BudgetExhausted(Refusal):
+    """Amounts are picodollars or tokens, by `unit`."""
+
+    budget: str
+    bucket: str
+    unit: str
+    limit: int
+    settled: int
+    needed: int
+    window_end: datetime | None
+    limit_text: str
+    settled_text: str
+    contact: str | None = None
+
+    @property
+    def message(self) -> str:
+        bucket = f" ({self.bucket})" if self.bucket else ""
+        end = self.window_end
+        reset = f"It resets at {end:%Y-%m-%dT%H:%M:%SZ}" if end else "It does not reset by itself"
+        who = self.contact or "your farebox administrator"
+        is_spent = self.settled >= self.limit
+        left = "" if is_spent else " What is left does not cover the least this request can cost."
+        return (
+            f"Budget '{self.budget}'{bucket} is exhausted: {self.settled_text} of {self.limit_text} spent."
+            f"{left} {reset}; ask {who} to raise it."
+        )
+
+
+@dataclass(eq=False)
+class BudgetHeld(Refusal):
+    """Not enough is free, but open requests hold part of it and will give some back."""
+
+    budget: str
+    bucket: str
+    retry_after_s: int
+    limit_text: str
+    settled_text: str
+    held_text: str
+
+    @property
+    def message(self) -> str:
+        bucket = f" ({self.bucket})" if self.bucket else ""
+        return (
+            f"Budget '{self.budget}'{bucket} is in use: {self.settled_text} of {self.limit_text} spent and "
+            f"{self.held_text} held by open requests. Try again in {self.retry_after_s} s."
+        )
+
+
+@dataclass(eq=False)
+class ConfigInvalid(Refusal):
+    """`path` is where in the document, such as `budgets[2].period`."""
+
+    path: str
+    detail: str
+
+    @property
+    def message(self) -> str:
+        return f"{self.path}: {self.detail}" if self.path else self.detail
+
+
+@dataclass(eq=False)
+class NotFound(Refusal):
+    kind: str
+    name: str
+
+    @property
+    def message(self) -> str:
+        return f"There is no {self.kind} '{self.name}'."
+
+
+@dataclass(eq=False)
+class Conflict(Refusal):
+    detail: str
+
+    @property
+    def message(self) -> str:
+        return self.detail
+
+
+class Fault(FareboxError):
+    """Not the caller's doing."""
+
+
+@dataclass(eq=False)
+class CredentialUnavailable(Fault):
+    provider: str
+    detail: str
+
+    @property
+    def message(self) -> str:
+        return f"The credential of provider '{self.provider}' cannot be read: {self.detail}."
+
+
+class UpstreamFault(Fault):
+    """The provider, or the way to it, failed. `dispatched` says whether the request may have been billed."""
+
+    dispatched: bool = True
+
+
+@dataclass(eq=False)
+class UpstreamUnreachable(UpstreamFault):
+    host: str
+    detail: str
+    dispatched = False
+
+    @property
+    def message(self) -> str:
+        return f"Could not connect to the provider at {self.host}: {self.detail}."
+
+
+@dataclass(eq=False)
+class UpstreamTimeout(UpstreamFault):
+    """`waited_for` is 'connect', 'first_byte', 'idle' or 'total'."""
+
+    host: str
+    waited_for: str
+    timeout_ms: int
+
+    @property
+    def message(self) -> str:
+        what = {"connect": "a connection", "first_byte": "the first byte", "idle": "the next byte"}
+        waited = what.get(self.waited_for, "the whole answer")
+        return f"Waited {self.timeout_ms} ms for {waited} from the provider at {self.host}."
+
+
+@dataclass(eq=False)
+class UpstreamCut(UpstreamFault):
+    host: str
+    detail: str
+
+    @property
+    def message(self) -> str:
+        return f"The provider at {self.host} broke off its answer: {self.detail}."
+
+
+@dataclass(eq=False)
+class StoreFault(Fault):
+    detail: str
+
+    @property
+    def message(self) -> str:
+        return (
+            f"The farebox store cannot answer ({self.detail}); "
+            "no request is sent while spending cannot be checked."
+        )

@@ -1,0 +1,84 @@
+"""One request, resolved: who asks, what for, from whom, and what it may cost. Nothing later reads
+configuration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from farebox.domain.budget import Subject, Touch
+from farebox.domain.config import Target
+from farebox.domain.identity import GatewayKey
+from farebox.domain.price import Rates
+from farebox.domain.record import Billing
+
+
+@dataclass(frozen=True, slots=True)
+class CallerCredential:
+    """The caller's own provider credential as it came: a header and its value. Never stored, never logged."""
+
+    header: bytes
+    value: bytes
+
+    def __repr__(self) -> str:
+        return f"CallerCredential({self.header!r})"
+
+    @property
+    def is_subscription(self) -> bool:
+        """Whether it is a login of a Claude plan, which is not paid per token."""
+        return b"sk-ant-oat" in self.value
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who sent the request, once the gateway key was accepted."""
+
+    key: GatewayKey
+    credential: CallerCredential | None
+    metadata: Mapping[str, str]
+    session_id: str | None
+    agent_id: str | None
+    trace_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """What a request may use, before it is sent. Tokens.
+
+    `output_tokens` is what is held at first: a slice when the answer can be cut, else everything that may
+    come.
+    """
+
+    input_tokens_bound: int
+    input_tokens_expected: int
+    caches: bool
+    caches_for_1h: bool
+    output_tokens: int
+    output_tokens_max: int
+    web_searches: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Immutable. `rates` are the unit prices of the first target at the worst case, for reserving."""
+
+    request_id: str
+    admitted_at: datetime
+    caller: Caller
+    model: str
+    is_stream: bool
+    session_id: str | None
+    targets: tuple[Target, ...]
+    subject: Subject
+    touches: tuple[Touch, ...]
+    billing: Billing
+    rates: Rates
+    quote: Quote
+    option_path: str
+
+    @property
+    def target(self) -> Target:
+        """The target that is tried first."""
+        return self.targets[0]

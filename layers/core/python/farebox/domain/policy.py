@@ -1,0 +1,268 @@
+"""The policy as stored pieces: how a snapshot is built from them, and what a new document would change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Protocol
+
+from farebox.domain.budget import TOKEN_CLASSES, Budget, OnExhausted, Scope, Unit
+from farebox.domain.config import (
+    DEFAULT_ORGANISATION,
+    DEFAULT_WORKSPACE,
+    Policy,
+    ProviderSpec,
+    RoutingConfig,
+    Workspace,
+)
+from farebox.domain.errors import ConfigInvalid
+from farebox.domain.money import picodollars_from_usd
+from farebox.domain.price_override import read_override
+
+Document = Mapping[str, object]
+
+PROVIDER = "provider"
+WORKSPACE = "workspace"
+CONFIG = "config"
+KEY = "key"
+BUDGET = "budget"
+RATE_LIMIT = "rate_limit"
+SETTING = "setting"
+KINDS = (SETTING, PROVIDER, CONFIG, WORKSPACE, KEY, BUDGET, RATE_LIMIT)
+
+# Only here is order policy: the first provider that admits a model serves it; budgets are listed as written.
+ORDERED_KINDS = (PROVIDER, BUDGET)
+
+ORIGIN_APPLY = "apply"
+ORIGIN_ADMIN = "admin"
+ORIGIN_BUILTIN = "builtin"
+
+BUILTIN_PROVIDERS = (
+    ProviderSpec("anthropic", "anthropic", base_url="https://api.anthropic.com"),
+    ProviderSpec("demo", "demo"),
+)
+"""What serves while nobody has named a provider: the caller's own Anthropic login, and the demo model."""
+
+
+class Stored(Protocol):
+    """A piece of policy as the store gives it back (`ports.Resource`)."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def document(self) -> Document: ...
+    @property
+    def position(self) -> int: ...
+    @property
+    def origin(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One entry of a policy document: the validated JSON object, and where it stands among its kind.
+
+    A gateway key is named 'workspace/name', since key names are unique per workspace.
+    """
+
+    kind: str
+    name: str
+    document: Document
+    position: int = 0
+    origin: str = ORIGIN_APPLY
+
+
+class Action(StrEnum):
+    """What becomes of a piece."""
+
+    CREATED = "created"
+    CHANGED = "changed"
+    UNCHANGED = "unchanged"
+    PRUNED = "pruned"
+
+
+@dataclass(frozen=True, slots=True)
+class FieldChange:
+    """`path` is within the piece, such as 'scope.workspace'; None stands for a field that is not there."""
+
+    path: str
+    before: object
+    after: object
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What becomes of one piece, field by field."""
+
+    kind: str
+    name: str
+    action: Action
+    fields: tuple[FieldChange, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """A document against the store: `changes` for people, `writes` and `deletes` for the store."""
+
+    changes: tuple[Change, ...]
+    writes: tuple[Piece, ...]
+    deletes: tuple[tuple[str, str], ...]
+
+
+def build_policy(version: int, resources: Iterable[tuple[str, str, Document]]) -> Policy:
+    """Build the snapshot that requests are decided by from (kind, name, document), in the order given.
+
+    Raises `ConfigInvalid` for a document that no validation can have let through.
+    """
+    kinds: dict[str, list[tuple[str, Document]]] = {kind: [] for kind in KINDS}
+    for kind, name, document in resources:
+        kinds.setdefault(kind, []).append((name, document))
+    settings = {name: _text(document, "value") for name, document in kinds[SETTING]}
+    contact = settings.get("contact")
+    workspaces = {name: _workspace(name, document) for name, document in kinds[WORKSPACE]}
+    return Policy(
+        version=version,
+        providers=tuple(_provider(*each) for each in kinds[PROVIDER]) or BUILTIN_PROVIDERS,
+        workspaces={DEFAULT_WORKSPACE: Workspace(DEFAULT_WORKSPACE), **workspaces},
+        configs={name: RoutingConfig(name, _mapping(doc, "config")) for name, doc in kinds[CONFIG]},
+        budgets=tuple(_budget(name, document, contact) for name, document in kinds[BUDGET]),
+        organisation=settings.get("organisation") or DEFAULT_ORGANISATION,
+        contact=contact,
+    )
+
+
+def plan_changes(current: Iterable[Stored], wanted: Sequence[Piece], *, prune: bool) -> Changes:
+    """Compare a document with the store.
+
+    What the document does not mention stays, behind what it mentions, except that `prune` removes what came
+    from a document. A piece keeps the origin it was first stored with.
+    """
+    before = {(piece.kind, piece.name): piece for piece in current}
+    changes: list[Change] = []
+    writes: list[Piece] = []
+    for piece in wanted:
+        old = before.pop((piece.kind, piece.name), None)
+        change = _change(old, piece)
+        changes.append(change)
+        if change.action is not Action.UNCHANGED:
+            writes.append(piece if old is None else replace(piece, origin=old.origin))
+    pruned = [old for old in before.values() if prune and old.origin == ORIGIN_APPLY]
+    changes += [Change(old.kind, old.name, Action.PRUNED) for old in pruned]
+    deletes = tuple((old.kind, old.name) for old in pruned)
+    kept = [old for key, old in before.items() if key not in deletes]
+    return Changes(tuple(changes), (*writes, *_moved_behind(kept, wanted)), deletes)
+
+
+def key_name(workspace: str, name: str) -> str:
+    """Name a gateway key among the pieces of a policy."""
+    return f"{workspace}/{name}"
+
+
+def _change(old: Stored | None, new: Piece) -> Change:
+    if old is None:
+        return Change(new.kind, new.name, Action.CREATED, tuple(_differences({}, new.document)))
+    fields = list(_differences(old.document, new.document))
+    if new.kind in ORDERED_KINDS and old.position != new.position:
+        fields.append(FieldChange("position", old.position, new.position))
+    return Change(new.kind, new.name, Action.CHANGED if fields else Action.UNCHANGED, tuple(fields))
+
+
+def _differences(before: Document, after: Document, path: str = "") -> Iterator[FieldChange]:
+    for name in [*before, *(name for name in after if name not in before)]:
+        old, new = before.get(name), after.get(name)
+        inner = f"{path}.{name}" if path else name
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            yield from _differences(old, new, inner)
+        elif old != new:
+            yield FieldChange(inner, old, new)
+
+
+def _moved_behind(kept: Sequence[Stored], wanted: Sequence[Piece]) -> Iterator[Piece]:
+    """Give the kept pieces whose place is now taken, each at its new place."""
+    for kind in ORDERED_KINDS:
+        free = sum(piece.kind == kind for piece in wanted)
+        rest = sorted((old for old in kept if old.kind == kind), key=lambda old: (old.position, old.name))
+        for old in rest:
+            if old.position < free:
+                yield Piece(kind, old.name, old.document, free, old.origin)
+            free = max(free, old.position) + 1
+
+
+def _provider(slug: str, document: Document) -> ProviderSpec:
+    return ProviderSpec(
+        slug=slug,
+        type=_text(document, "type"),
+        credential=_text(document, "credential"),
+        base_url=_optional_text(document, "base_url"),
+        models=_texts(document, "models"),
+        region=_optional_text(document, "region"),
+        prices=read_override(document.get("prices"), "prices"),
+    )
+
+
+def _workspace(slug: str, document: Document) -> Workspace:
+    return Workspace(
+        slug=slug,
+        config=_optional_text(document, "config"),
+        providers=_texts(document, "providers"),
+        models=_texts(document, "models"),
+        allow_config_override=document.get("allow_config_override") is not False,
+    )
+
+
+def _budget(name: str, document: Document, contact: str | None) -> Budget:
+    is_usd = "usd" in document
+    limit = picodollars_from_usd(_text(document, "usd")) if is_usd else _whole(document, "tokens")
+    alerts = document.get("alerts", (50, 80, 100))
+    scope = _mapping(document, "scope")
+    return Budget(
+        name=name,
+        scope=Scope(tuple((dimension, _texts(scope, dimension)) for dimension in scope)),
+        unit=Unit.USD if is_usd else Unit.TOKENS,
+        limit=limit,
+        period=_text(document, "period"),
+        timezone=_optional_text(document, "timezone") or "UTC",
+        week_starts=_optional_text(document, "week_starts") or "monday",
+        on_exhausted=OnExhausted(_optional_text(document, "on_exhausted") or "block"),
+        include_subscription=document.get("include_subscription") is True,
+        count=_texts(document, "count") or TOKEN_CLASSES,
+        alerts=tuple(share for share in alerts if isinstance(share, int))
+        if isinstance(alerts, Iterable)
+        else (),
+        clamp=document.get("clamp") is True,
+        contact=_optional_text(document, "contact") or contact,
+    )
+
+
+def _text(document: Document, name: str) -> str:
+    value = document.get(name)
+    if not isinstance(value, str):
+        raise ConfigInvalid(name, "the stored policy has no text here")
+    return value
+
+
+def _optional_text(document: Document, name: str) -> str | None:
+    return None if document.get(name) is None else _text(document, name)
+
+
+def _texts(document: Document, name: str) -> tuple[str, ...]:
+    value = document.get(name, ())
+    if not isinstance(value, list | tuple) or not all(isinstance(each, str) for each in value):
+        raise ConfigInvalid(name, "the stored policy has no list of texts here")
+    return tuple(value)
+
+
+def _whole(document: Document, name: str) -> int:
+    value = document.get(name)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ConfigInvalid(name, "the stored policy has no whole number here")
+    return value
+
+
+def _mapping(document: Document, name: str) -> Document:
+    value = document.get(name, {})
+    if not isinstance(value, Mapping):
+        raise ConfigInvalid(name, "the stored policy has no object here")
+    return value

@@ -1,0 +1,90 @@
+"""What is remembered of a request: one row in the ledger, written once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from farebox.domain.usage import CostStatus, Usage
+
+
+class Outcome(StrEnum):
+    """How a request ended. Exactly one, decided once.
+
+    FINISHED the answer reached its proper end · REFUSED farebox said no before sending · UPSTREAM_ERROR the
+    provider answered with an error or could not be reached · UPSTREAM_CUT the answer broke off · CLIENT_GONE
+    the caller left · BUDGET_CUT farebox ended the answer because money ran out · STOPPED the process was
+    told to stop · EXPIRED the process died and the sweeper booked what was held.
+    """
+
+    FINISHED = "finished"
+    REFUSED = "refused"
+    UPSTREAM_ERROR = "upstream_error"
+    UPSTREAM_CUT = "upstream_cut"
+    CLIENT_GONE = "client_gone"
+    BUDGET_CUT = "budget_cut"
+    STOPPED = "stopped"
+    EXPIRED = "expired"
+
+
+class Billing(StrEnum):
+    """METERED is paid per token; SUBSCRIPTION is the caller's own plan, priced at list for information."""
+
+    METERED = "metered"
+    SUBSCRIPTION = "subscription"
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try at one target. `status` is None when no answer came."""
+
+    provider: str
+    model: str
+    status: int | None
+    usage: Usage | None
+    cost_picodollars: int | None
+    cost_status: CostStatus
+    charged_picodollars: int
+    duration_ms: int
+    upstream_request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RequestRecord:
+    """One ledger row. Costs are sums over the attempts; `cost_picodollars` is None when any attempt is
+    unpriced.
+
+    `overrun_picodollars` is what was booked beyond what was held. `rates` are the unit prices used,
+    picodollars as decimal text by token class.
+    """
+
+    id: str
+    at: datetime
+    organisation: str
+    workspace: str
+    key_id: str
+    key: str
+    user: str | None
+    metadata: Mapping[str, str]
+    model: str
+    provider: str | None
+    session_id: str | None
+    agent_id: str | None
+    trace_id: str
+    status: int
+    outcome: Outcome
+    billing: Billing
+    usage: Usage
+    cost_picodollars: int | None
+    charged_picodollars: int
+    cost_status: CostStatus
+    ttft_ms: int | None
+    duration_ms: int
+    upstream_request_id: str | None = None
+    attempts: tuple[Attempt, ...] = ()
+    overrun_picodollars: int = 0
+    price_version: str = ""
+    rates: Mapping[str, str] = field(default_factory=dict)
+    error_type: str | None = None

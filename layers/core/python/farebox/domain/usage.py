@@ -1,0 +1,110 @@
+"""What one provider attempt used, and what it cost: the values that prices are applied to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+
+@dataclass(frozen=True, slots=True)
+class Iteration:
+    """One entry of Anthropic's `usage.iterations`: a sampling step inside, or beside, the top-level counters.
+
+    `type` is `message`, `compaction`, `advisor_message` or `fallback_message`; other types stay as they came.
+    """
+
+    type: str
+    model: str | None = None
+    input_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_5m_tokens: int = 0
+    cache_write_1h_tokens: int = 0
+    output_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """One usage object in Anthropic's terms, whatever its provider's format was. The counters are disjoint.
+
+    `unmetered` names counters that came with tokens and have no price here, and `unmetered_tokens` adds them
+    up; `unread` names fields that were not counts at all and were passed over. Neither makes a request
+    cheaper than it was: the first makes it unpriced, the second an estimate.
+    """
+
+    input_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_5m_tokens: int = 0
+    cache_write_1h_tokens: int = 0
+    output_tokens: int = 0
+    web_search_requests: int = 0
+    speed: str | None = None
+    inference_geo: str | None = None
+    service_tier: str | None = None
+    iterations: tuple[Iteration, ...] = ()
+    credit_redeemed: bool = False
+    unmetered: tuple[str, ...] = ()
+    unmetered_tokens: int = 0
+    unread: tuple[str, ...] = ()
+
+    @property
+    def prompt_tokens(self) -> int:
+        """Everything read by the model: what long-prompt prices are decided by."""
+        return prompt_tokens(self)
+
+
+def prompt_tokens(counters: Usage | Iteration) -> int:
+    """Add up the input, the cache reads and both kinds of cache writes."""
+    writes = counters.cache_write_5m_tokens + counters.cache_write_1h_tokens
+    return counters.input_tokens + counters.cache_read_tokens + writes
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """Everything that the price of one attempt depends on, and nothing else.
+
+    `provider` is a provider type (`anthropic`, `bedrock`, `vertex`, ...) or a vendor of the imported tables.
+    `at` is when the attempt was sent, aware. `usage` is None when the provider reported none. `content_empty`
+    is about the refusing model's own output. `fallback_categories` has the refusal category of each declined
+    hop, in order. `profile_model` is what an application inference profile stands for. `is_exact` is False
+    when the counts are only known to be a lower bound (a cut stream, a timeout).
+    """
+
+    provider: str
+    model: str
+    at: datetime
+    usage: Usage | None
+    response_model: str | None = None
+    region: str | None = None
+    stop_reason: str | None = None
+    stop_category: str | None = None
+    content_empty: bool = False
+    fallback_categories: tuple[str | None, ...] = ()
+    profile_model: str | None = None
+    batch: bool = False
+    is_exact: bool = True
+
+
+class CostStatus(StrEnum):
+    """How far a cost can be trusted: exactly, as a stated estimate, or not at all for want of a price."""
+
+    PRICED = "priced"
+    ESTIMATED = "estimated"
+    UNPRICED = "unpriced"
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What one attempt costs, in picodollars.
+
+    `picodollars` is None exactly when `status` is `unpriced`; `charged_picodollars` is what budgets count
+    either way. `rates` are the exact unit prices of the model that answered, decimal text per class, for the
+    ledger row.
+    """
+
+    picodollars: int | None
+    status: CostStatus
+    charged_picodollars: int
+    price_version: str
+    rates: Mapping[str, str] = field(default_factory=dict)

@@ -1,0 +1,158 @@
+"""Reads a copy of the answer and knows, at any moment, what the attempt has used so far."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from dataclasses import dataclass, replace
+
+import msgspec
+
+from farebox.domain.plan import Quote
+from farebox.domain.usage import Usage
+from farebox.wire.sse import SseScanner
+from farebox.wire.usage_fold import UsageFold, fold_message
+
+# Bytes of a content_block_delta event that are not the text itself, as Anthropic writes them.
+DELTA_FRAME_BYTES = 110
+# Below every text that was measured but base64, so that a cut answer is rather over- than under-counted.
+ESTIMATE_BYTES_PER_TOKEN = 3
+INFLATED_BYTES_MAX = 64 * 1024 * 1024
+
+WANTED = frozenset(
+    (
+        b"message_start",
+        b"message_delta",
+        b"message_stop",
+        b"content_block_start",
+        b"content_block_stop",
+        b"error",
+    )
+)
+
+_json = msgspec.json.Decoder(dict[str, object])
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What an attempt used. `is_exact` is False where part of it is an estimate."""
+
+    usage: Usage
+    is_exact: bool
+
+
+class StreamMeter:
+    """Folds a Messages event stream as it passes. Feeding never changes bytes and never raises on odd
+    input.
+    """
+
+    def __init__(self, *, is_gzip: bool = False) -> None:
+        self._scanner = SseScanner(WANTED)
+        self._inflate = zlib.decompressobj(zlib.MAX_WBITS | 16) if is_gzip else None
+        self.fold = UsageFold()
+        self.is_stopped = False
+        self.error_type: str | None = None
+        self.open_block: int | None = None
+        self.can_be_read = True
+
+    def feed(self, chunk: bytes) -> None:
+        """Read the next bytes of the answer."""
+        if self._inflate is not None:
+            chunk = self._inflated(chunk)
+        for name, data in self._scanner.feed(chunk):
+            self._event(name, data)
+
+    def end(self) -> None:
+        """The answer has no more bytes."""
+        for name, data in self._scanner.flush():
+            self._event(name, data)
+
+    @property
+    def at_boundary(self) -> bool:
+        """Whether an event of ours may be written here."""
+        return self._scanner.at_boundary and self._inflate is None
+
+    @property
+    def delta_bytes(self) -> int:
+        """Bytes of all complete delta events so far."""
+        return self._scanner.delta_bytes
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the stream said that it was over: by message_stop, or by an error event."""
+        return self.is_stopped or self.error_type is not None
+
+    @property
+    def output_tokens_seen(self) -> int:
+        """Estimate the tokens of the text that passed so far, from its bytes."""
+        scanner = self._scanner
+        text_bytes = scanner.delta_bytes - DELTA_FRAME_BYTES * scanner.delta_count
+        return max(math.ceil(text_bytes / ESTIMATE_BYTES_PER_TOKEN), scanner.delta_count)
+
+    def reading(self, quote: Quote) -> Reading:
+        """Give the usage: the provider's own when the stream told it, else what was seen, as an estimate."""
+        usage = self.fold.usage
+        if usage is None:
+            return Reading(expected_usage(quote, self.output_tokens_seen), is_exact=False)
+        if self.fold.is_final:
+            return Reading(usage, is_exact=True)
+        return Reading(
+            replace(usage, output_tokens=max(usage.output_tokens, self.output_tokens_seen)), is_exact=False
+        )
+
+    def _event(self, name: bytes, data: bytes) -> None:
+        try:
+            event = _json.decode(data)
+        except (msgspec.MsgspecError, RecursionError):
+            return
+        self.fold.event(event)
+        if name == b"message_stop":
+            self.is_stopped = True
+        elif name == b"error":
+            error = event.get("error")
+            kind = error.get("type") if isinstance(error, dict) else None
+            self.error_type = kind if isinstance(kind, str) else "api_error"
+        elif name == b"content_block_start":
+            index = event.get("index")
+            self.open_block = index if isinstance(index, int) else None
+        elif name == b"content_block_stop":
+            self.open_block = None
+
+    def _inflated(self, chunk: bytes) -> bytes:
+        if self._inflate is None or not self.can_be_read:
+            return b""
+        try:
+            return self._inflate.decompress(chunk, INFLATED_BYTES_MAX)
+        except zlib.error:
+            self.can_be_read = False
+            return b""
+
+
+def read_message(body: bytes, *, encoding: bytes | None, quote: Quote) -> tuple[UsageFold, Reading]:
+    """Read the usage of a whole answer that was not streamed."""
+    fold = UsageFold()
+    message = _decoded(body, encoding)
+    if message is not None:
+        fold = fold_message(message)
+    if fold.usage is None:
+        return fold, Reading(expected_usage(quote, len(body) // ESTIMATE_BYTES_PER_TOKEN), is_exact=False)
+    return fold, Reading(fold.usage, is_exact=True)
+
+
+def expected_usage(quote: Quote, output_tokens: int) -> Usage:
+    """Give what a request that was sent has probably used, when the provider never said."""
+    tokens = quote.input_tokens_expected
+    if quote.caches_for_1h:
+        return Usage(cache_write_1h_tokens=tokens, output_tokens=output_tokens)
+    if quote.caches:
+        return Usage(cache_write_5m_tokens=tokens, output_tokens=output_tokens)
+    return Usage(input_tokens=tokens, output_tokens=output_tokens)
+
+
+def _decoded(body: bytes, encoding: bytes | None) -> dict[str, object] | None:
+    try:
+        if encoding == b"gzip":
+            body = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(body, INFLATED_BYTES_MAX)
+        return _json.decode(body)
+    except (zlib.error, msgspec.MsgspecError, RecursionError):
+        return None

@@ -1,0 +1,110 @@
+"""One request, on one page: authenticate -> resolve -> reserve -> route -> first byte -> stream -> settle ->
+emit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+from farebox.domain.plan import Plan
+from farebox.domain.price import ListedModel, PriceBook
+from farebox.gateway.authenticate import authenticate
+from farebox.gateway.incoming import IncomingRequest
+from farebox.gateway.journal import Journal
+from farebox.gateway.leases import Leases
+from farebox.gateway.meter import StreamMeter
+from farebox.gateway.models import listed_models
+from farebox.gateway.quota import Quota
+from farebox.gateway.relay import answer_headers, is_event_stream, read_whole
+from farebox.gateway.reserve import HoldTerms, reserve
+from farebox.gateway.resolve import choose_target, resolve
+from farebox.gateway.route import outgoing_call, route
+from farebox.gateway.settle import Settler
+from farebox.gateway.stream import Answer, MeteredStream
+from farebox.ports import Clock, Keys, Ledger, Policies, Secrets
+from farebox.providers.registry import Providers
+from farebox.wire.headers import find
+from farebox.wire.http import HttpAnswer
+from farebox.wire.messages import read_head
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """Everything one request needs, wired once per process by `compose`."""
+
+    keys: Keys
+    policies: Policies
+    ledger: Ledger
+    secrets: Secrets
+    providers: Providers
+    prices: PriceBook
+    settler: Settler
+    leases: Leases
+    clock: Clock
+    terms: HoldTerms
+    ping_ms: int
+
+    async def answer(self, request: IncomingRequest) -> Answer:
+        """Do everything that may still say no, and return with the first byte in hand.
+
+        Raises `Refusal` (the caller's to mend) or `Fault`. Whatever happens after the key was accepted is
+        one row of the ledger; cancelling counts as the client leaving or the process stopping, by the cancel
+        message.
+        """
+        caller = await authenticate(request, self.keys, self.clock)
+        journal = Journal(request, caller, self.clock, self.clock.now(), self.clock.monotonic_ms())
+        try:
+            policy = await self.policies.current()
+            journal.organisation = policy.organisation
+            body = await request.read_body()
+            head = read_head(body)
+            journal.model = head.model
+            now = self.clock.now()
+            plan = resolve(
+                request, head, caller, policy=policy, prices=self.prices, providers=self.providers, now=now
+            )
+            journal.plan = plan
+            call = await outgoing_call(request, body, head, plan.target, caller, self.secrets)
+            journal.hold = await reserve(plan, journal.draft, self.ledger, self.clock, self.terms)
+            self.leases.keep(journal.hold)
+            source = await route(plan, call, journal, self.providers, self.prices, silence_ms=self.ping_ms)
+            return await self._relay(source, plan, journal)
+        except BaseException as ending:
+            await self.settler.failed(journal, ending)
+            raise
+
+    async def _relay(self, source: HttpAnswer, plan: Plan, journal: Journal) -> Answer:
+        headers = answer_headers(source, plan.target, plan.caller, plan.request_id, plan.option_path)
+        if not is_event_stream(source):
+            body = await read_whole(source)
+            await self.settler.answered(journal, source, body)
+            return Answer(source.status, headers, body)
+        journal.first_byte()
+        meter = StreamMeter(is_gzip=find(source.headers, b"content-encoding") == b"gzip")
+        stream = MeteredStream(
+            source,
+            meter,
+            Quota(plan, journal, self.ledger, self.clock, self.terms),
+            finish=partial(self.settler.streamed, journal, meter, source),
+            exhaust=lambda shortage: self.ledger.exhaust([shortage.touch]),
+            cancel_stops_billing=self.providers.of(plan.target.provider).cancel_stops_billing,
+        )
+        return Answer(source.status, headers, stream=stream)
+
+    async def count_tokens(self, request: IncomingRequest) -> Answer:
+        """Proxy a token count: authenticated and narrowed like a message, free, never held, never a row."""
+        caller = await authenticate(request, self.keys, self.clock)
+        policy = await self.policies.current()
+        body = await request.read_body()
+        head = read_head(body)
+        target, option_path = choose_target(request, head, caller, policy)
+        call = await outgoing_call(request, body, head, target, caller, self.secrets)
+        source = await self.providers.send(target.provider, call)
+        headers = answer_headers(source, target, caller, request.request_id, option_path)
+        return Answer(source.status, headers, await read_whole(source))
+
+    async def models(self, request: IncomingRequest) -> tuple[ListedModel, ...]:
+        """List the models this caller may use, each once, in the order of the policy's providers."""
+        caller = await authenticate(request, self.keys, self.clock)
+        return listed_models(await self.policies.current(), caller, self.prices)

@@ -1,0 +1,63 @@
+"""What goes back to the client around the provider's bytes: headers, and answers that are read as a whole."""
+
+from __future__ import annotations
+
+from farebox.domain.config import Target
+from farebox.domain.errors import UpstreamCut
+from farebox.domain.plan import Caller
+from farebox.wire.headers import client_headers, find
+from farebox.wire.http import Headers, HttpAnswer, Silence
+
+ANSWER_BYTES_MAX = 256 * 1024 * 1024
+
+
+async def read_whole(source: HttpAnswer) -> bytes:
+    """Read an answer to its end. Raises `UpstreamFault` when it breaks off or grows beyond 256 MB."""
+    pieces: list[bytes] = []
+    size = 0
+    try:
+        while True:
+            try:
+                piece = await source.receive()
+            except Silence:
+                continue
+            if not piece:
+                return b"".join(pieces)
+            pieces.append(piece)
+            size += len(piece)
+            if size > ANSWER_BYTES_MAX:
+                raise UpstreamCut("the provider", f"its answer is larger than {ANSWER_BYTES_MAX} bytes")
+    finally:
+        await source.aclose()
+
+
+def is_event_stream(source: HttpAnswer) -> bool:
+    """Say whether the answer is a stream of events; errors never are."""
+    return source.status < 400 and (find(source.headers, b"content-type") or b"").startswith(
+        b"text/event-stream"
+    )
+
+
+def answer_headers(
+    source: HttpAnswer, target: Target, caller: Caller, request_id: str, option_path: str
+) -> Headers:
+    """Give the provider's headers that travel on, and ours in both spellings."""
+    headers = client_headers(source.headers)
+    if find(headers, b"request-id") is None:
+        headers.append((b"request-id", request_id.encode()))
+    return headers + own_headers(target, caller, request_id, option_path)
+
+
+def own_headers(target: Target, caller: Caller, request_id: str, option_path: str) -> Headers:
+    """Give the headers that say how farebox handled a request, as x-farebox-* and as Portkey names them."""
+    told = {
+        b"trace-id": caller.trace_id.encode("ascii", "replace"),
+        b"provider": target.provider.slug.encode(),
+        b"cache-status": b"DISABLED",
+        b"retry-attempt-count": b"0",
+        b"last-used-option-index": option_path.encode(),
+    }
+    headers: Headers = [(b"x-farebox-request-id", request_id.encode())]
+    for name, value in told.items():
+        headers += [(b"x-farebox-" + name, value), (b"x-portkey-" + name, value)]
+    return headers

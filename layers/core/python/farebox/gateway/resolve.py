@@ -1,0 +1,217 @@
+"""Step two: what was asked for, from whom, and under which budgets. Makes the immutable plan."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+
+from farebox.domain.budget import Subject, touches
+from farebox.domain.config import Policy, ProviderSpec, Target, Workspace, admits
+from farebox.domain.errors import PolicyRefused, ProviderUnresolved, RequestMalformed
+from farebox.domain.plan import Caller, Plan, Quote
+from farebox.domain.price import PriceBook
+from farebox.domain.record import Billing
+from farebox.gateway.incoming import IncomingRequest
+from farebox.providers.registry import Providers
+from farebox.wire.messages import MessagesHead
+
+# What is held for output at first, where the answer can be cut and topped up: a few seconds of writing.
+OUTPUT_SLICE_TOKENS = 4_096
+OUTPUT_TOKENS_DEFAULT_MAX = 128_000
+
+
+def resolve(
+    request: IncomingRequest,
+    head: MessagesHead,
+    caller: Caller,
+    *,
+    policy: Policy,
+    prices: PriceBook,
+    providers: Providers,
+    now: datetime,
+) -> Plan:
+    """Decide target, budgets and the quote of one request.
+
+    Raises `PolicyRefused`, `ProviderUnresolved` and `RequestMalformed`.
+    """
+    target, option_path = choose_target(request, head, caller, policy)
+    billing = _billing(caller, target)
+    session_id = caller.session_id or head.session_id
+    subject = _subject(policy, caller, target, session_id)
+    rates = prices.with_overrides(target.provider.prices).rates(
+        provider=target.provider.type,
+        model=target.model,
+        region=target.provider.region,
+        at=now,
+        speed=head.speed,
+        inference_geo=head.inference_geo,
+    )
+    counted = [
+        budget for budget in policy.budgets if billing is Billing.METERED or budget.include_subscription
+    ]
+    return Plan(
+        request_id=request.request_id,
+        admitted_at=now,
+        caller=caller,
+        model=target.model,
+        is_stream=head.is_stream,
+        session_id=session_id,
+        targets=(target,),
+        subject=subject,
+        touches=touches(counted, subject, now),
+        billing=billing,
+        rates=rates,
+        quote=_quote(head, is_cuttable=head.is_stream and providers.of(target.provider).cancel_stops_billing),
+        option_path=option_path,
+    )
+
+
+def choose_target(
+    request: IncomingRequest, head: MessagesHead, caller: Caller, policy: Policy
+) -> tuple[Target, str]:
+    """Give the target and where in the config it stands, checked against what key, workspace and provider
+    admit.
+    """
+    workspace = policy.workspaces.get(caller.key.workspace) or Workspace(caller.key.workspace)
+    name, model, option_path = _asked_for(request, head.model, caller, workspace, policy)
+    for owner, patterns in (("key", caller.key.models), ("workspace", workspace.models)):
+        if not admits(patterns, model):
+            raise PolicyRefused(
+                f"Model '{model}' is not allowed for this {owner} (allowed: {', '.join(patterns)})."
+            )
+    reachable = [
+        spec
+        for spec in policy.providers
+        if admits(caller.key.providers, spec.slug) and admits(workspace.providers, spec.slug)
+    ]
+    if name is None:
+        spec = next((spec for spec in reachable if admits(spec.models, model)), None)
+        if spec is None:
+            raise ProviderUnresolved(
+                f"No provider you may use serves model '{model}'. Name one with the header "
+                "x-farebox-provider: @slug or as @slug/model, use a config, or ask your administrator "
+                "to add the model to a provider."
+            )
+        return Target(spec, model), option_path
+    spec = _named_provider(name, reachable)
+    if not admits(spec.models, model):
+        raise PolicyRefused(
+            f"Provider '{spec.slug}' does not serve model '{model}' (it serves {', '.join(spec.models)})."
+        )
+    return Target(spec, model), option_path
+
+
+def _asked_for(
+    request: IncomingRequest, model: str, caller: Caller, workspace: Workspace, policy: Policy
+) -> tuple[str | None, str, str]:
+    """Give the provider's name if one was asked for, the bare model, and the option path."""
+    if model.startswith("@"):
+        slug, _, bare = model.partition("/")
+        if not bare:
+            raise RequestMalformed(f"model: '{model}' should read @provider/model.")
+        return slug, bare, "config"
+    header = request.farebox_header(b"provider")
+    if header:
+        return header, model, "config"
+    document = _config_document(request, caller, workspace, policy)
+    if document is None:
+        return None, model, "config"
+    return _first_target(document, model)
+
+
+def _config_document(
+    request: IncomingRequest, caller: Caller, workspace: Workspace, policy: Policy
+) -> Mapping[str, object] | None:
+    asked = request.farebox_header(b"config")
+    if asked:
+        if not (caller.key.allow_config_override and workspace.allow_config_override):
+            raise PolicyRefused("This key uses a fixed config; x-farebox-config is not allowed with it.")
+        if asked.startswith("{"):
+            return _inline_config(asked)
+    slug = asked or caller.key.config or workspace.config
+    if slug is None:
+        return None
+    saved = policy.configs.get(slug)
+    if saved is None:
+        raise PolicyRefused(f"There is no config '{slug}'.")
+    return saved.document
+
+
+def _inline_config(text: str) -> Mapping[str, object]:
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        raise RequestMalformed("x-farebox-config: is neither a config's slug nor a JSON object.") from None
+    return document  # type: ignore[no-any-return]  # begins with a brace, so it is an object
+
+
+def _first_target(document: Mapping[str, object], model: str) -> tuple[str | None, str, str]:
+    """Read a config of one target, or the first target of a fallback."""
+    targets = document.get("targets")
+    if isinstance(targets, list) and targets and isinstance(targets[0], dict):
+        strategy = document.get("strategy")
+        mode = strategy.get("mode") if isinstance(strategy, dict) else None
+        if mode not in (None, "single", "fallback"):
+            raise PolicyRefused(f"Configs with strategy '{mode}' are not served by this version of farebox.")
+        return _target_fields(targets[0], model, "config.targets[0]")
+    return _target_fields(document, model, "config")
+
+
+def _target_fields(target: Mapping[str, object], model: str, path: str) -> tuple[str | None, str, str]:
+    overrides = target.get("override_params")
+    override = overrides.get("model") if isinstance(overrides, dict) else None
+    if isinstance(override, str) and override:
+        model = override
+    provider = target.get("provider")
+    if model.startswith("@"):
+        slug, _, model = model.partition("/")
+        return slug, model, path
+    return (provider if isinstance(provider, str) else None), model, path
+
+
+def _named_provider(name: str, reachable: list[ProviderSpec]) -> ProviderSpec:
+    slug = name.removeprefix("@")
+    for spec in reachable:
+        if spec.slug == slug:
+            return spec
+    if not name.startswith("@"):
+        for spec in reachable:
+            if spec.type == name and spec.uses_caller_credential:
+                return spec
+    slugs = ", ".join(f"@{spec.slug}" for spec in reachable) or "none"
+    raise PolicyRefused(f"There is no provider '{name}' that you may use (yours: {slugs}).")
+
+
+def _billing(caller: Caller, target: Target) -> Billing:
+    credential = caller.credential
+    travels = target.provider.uses_caller_credential and credential is not None
+    return Billing.SUBSCRIPTION if travels and credential and credential.is_subscription else Billing.METERED
+
+
+def _subject(policy: Policy, caller: Caller, target: Target, session_id: str | None) -> Subject:
+    named = {
+        "organisation": policy.organisation,
+        "workspace": caller.key.workspace,
+        "user": caller.key.user,
+        "key": f"{caller.key.workspace}/{caller.key.name}",
+        "provider": target.provider.slug,
+        "model": target.model,
+        "session": session_id,
+    }
+    metadata = {f"metadata.{name}": value for name, value in caller.metadata.items()}
+    return {**metadata, **{name: value for name, value in named.items() if value is not None}}
+
+
+def _quote(head: MessagesHead, *, is_cuttable: bool) -> Quote:
+    output_max = head.max_tokens or OUTPUT_TOKENS_DEFAULT_MAX
+    in_slices = is_cuttable and not head.has_server_tools
+    return Quote(
+        input_tokens_bound=head.input_tokens_bound,
+        input_tokens_expected=head.input_tokens_expected,
+        caches=head.caches,
+        caches_for_1h=head.caches_for_1h,
+        output_tokens=min(output_max, OUTPUT_SLICE_TOKENS) if in_slices else output_max,
+        output_tokens_max=output_max,
+        web_searches=head.web_searches_bound,
+    )

@@ -1,0 +1,139 @@
+"""The last step, and the only way out: price what was used, book it, tell the rest of the house. Once."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+
+from farebox.domain.errors import Refusal, StoreFault, UpstreamCut, UpstreamFault
+from farebox.domain.event import RequestFinished
+from farebox.domain.price import PriceBook
+from farebox.domain.record import Outcome, RequestRecord
+from farebox.gateway.incoming import ClientLeft
+from farebox.gateway.journal import Journal
+from farebox.gateway.leases import Leases
+from farebox.gateway.meter import Reading, StreamMeter, expected_usage, read_message
+from farebox.gateway.reserve import booked_touches
+from farebox.ports import EventBus, Ledger
+from farebox.wire.headers import find
+from farebox.wire.http import HttpAnswer
+
+CLIENT_GONE = "client gone"
+"""The message a task is cancelled with when its client left; any other cancellation is the process
+stopping.
+"""
+
+STATUS_CLIENT_GONE = 499
+"""What a row shows when nobody was left to receive a status."""
+
+_log = logging.getLogger("farebox.settle")
+
+
+@dataclass(frozen=True, slots=True)
+class Settler:
+    """Ends requests. `status_of` gives the HTTP status that an exception is answered with."""
+
+    ledger: Ledger
+    events: EventBus
+    leases: Leases
+    prices: PriceBook
+    status_of: Callable[[BaseException], int]
+
+    async def failed(self, journal: Journal, ending: BaseException) -> None:
+        """Settle a request that ended before an answer began: refused, no answer, client gone, process
+        stopping.
+
+        What may have reached the provider is priced at its likely input, since a provider bills what it has
+        read.
+        """
+        if journal.is_finished:
+            return
+        if journal.dispatched_at is not None and journal.plan is not None:
+            if isinstance(ending, Refusal):
+                journal.dispatched_at = None
+            else:
+                reading = Reading(expected_usage(journal.plan.quote, 0), is_exact=False)
+                journal.attempted(self.prices, status=None, reading=reading)
+        outcome = outcome_of(ending)
+        status = STATUS_CLIENT_GONE if outcome is Outcome.CLIENT_GONE else self.status_of(ending)
+        await self._settle(journal, outcome, status, error_type=type(ending).__name__)
+
+    async def answered(self, journal: Journal, source: HttpAnswer, body: bytes) -> None:
+        """Settle a whole answer before the client gets it. An error of the provider costs nothing."""
+        if journal.plan is None:
+            raise RuntimeError("an answer without a plan")
+        journal.first_byte()
+        request_id = _upstream_request_id(source)
+        if source.status >= 400:
+            journal.attempted(self.prices, status=source.status, reading=None, upstream_request_id=request_id)
+            return await self._settle(journal, Outcome.UPSTREAM_ERROR, source.status)
+        encoding = find(source.headers, b"content-encoding")
+        fold, reading = read_message(body, encoding=encoding, quote=journal.plan.quote)
+        journal.attempted(
+            self.prices, status=source.status, reading=reading, fold=fold, upstream_request_id=request_id
+        )
+        return await self._settle(journal, Outcome.FINISHED, source.status)
+
+    async def streamed(
+        self, journal: Journal, meter: StreamMeter, source: HttpAnswer, outcome: Outcome
+    ) -> None:
+        """Settle a stream, however it ended."""
+        if journal.plan is None:
+            raise RuntimeError("an answer without a plan")
+        journal.attempted(
+            self.prices,
+            status=source.status,
+            reading=meter.reading(journal.plan.quote),
+            fold=meter.fold,
+            upstream_request_id=_upstream_request_id(source),
+        )
+        await self._settle(journal, outcome, source.status, error_type=meter.error_type)
+
+    async def _settle(
+        self, journal: Journal, outcome: Outcome, status: int, *, error_type: str | None = None
+    ) -> None:
+        if journal.is_finished:
+            return
+        journal.is_finished = True
+        record = journal.record(outcome, status, error_type=error_type)
+        booking = asyncio.ensure_future(self._book(journal, record))
+        try:
+            await asyncio.shield(booking)
+        except asyncio.CancelledError:
+            await booking
+            raise
+
+    async def _book(self, journal: Journal, record: RequestRecord) -> None:
+        touches = (
+            booked_touches(journal.plan, journal.usages(), record.charged_picodollars) if journal.plan else ()
+        )
+        try:
+            await self.ledger.settle(record.id, record, touches)
+        except StoreFault as fault:
+            # The hold stays open and is swept; this line has what was really used, to be booked as a
+            # correction.
+            _log.error("not settled: %s; record: %s", fault, msgspec.json.encode(record).decode())
+        self.leases.drop(record.id)
+        await self.events.emit(RequestFinished(record))
+
+
+def outcome_of(ending: BaseException) -> Outcome:
+    """Name the way a request ended when no answer began."""
+    if isinstance(ending, ClientLeft):
+        return Outcome.CLIENT_GONE
+    if isinstance(ending, asyncio.CancelledError):
+        return Outcome.CLIENT_GONE if CLIENT_GONE in ending.args else Outcome.STOPPED
+    if isinstance(ending, UpstreamCut):
+        return Outcome.UPSTREAM_CUT
+    if isinstance(ending, UpstreamFault):
+        return Outcome.UPSTREAM_ERROR
+    return Outcome.REFUSED
+
+
+def _upstream_request_id(source: HttpAnswer) -> str | None:
+    value = find(source.headers, b"request-id") or find(source.headers, b"x-request-id")
+    return value.decode("latin-1") if value else None

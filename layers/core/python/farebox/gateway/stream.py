@@ -1,0 +1,148 @@
+"""Step five: the answer on its way to the client, byte for byte, while the meter reads along."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import msgspec
+
+from farebox.domain.budget import Shortage
+from farebox.domain.errors import UpstreamCut, UpstreamFault
+from farebox.domain.record import Outcome
+from farebox.gateway.meter import StreamMeter
+from farebox.gateway.quota import Quota
+from farebox.wire.http import Headers, HttpAnswer, Silence
+
+PING = b'event: ping\ndata: {"type": "ping"}\n\n'
+
+Finish = Callable[[Outcome], Awaitable[None]]
+Exhaust = Callable[[Shortage], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the client gets: a head and either a whole body or a stream."""
+
+    status: int
+    headers: Headers
+    body: bytes = b""
+    stream: MeteredStream | None = None
+
+
+class MeteredStream:
+    """A streamed answer that settles exactly once, whichever way it ends.
+
+    READING -> CUTTING (money ran out; waiting for the end of an event) -> ENDED. `leave` and `aclose` may
+    come at any time; whoever ends the stream first decides its outcome.
+    """
+
+    def __init__(
+        self,
+        source: HttpAnswer,
+        meter: StreamMeter,
+        quota: Quota,
+        *,
+        finish: Finish,
+        exhaust: Exhaust,
+        cancel_stops_billing: bool,
+    ) -> None:
+        self._source, self._meter, self._quota = source, meter, quota
+        self._finish, self._exhaust = finish, exhaust
+        self._cancel_stops_billing = cancel_stops_billing
+        self._shortage: Shortage | None = None
+        self._has_left = False
+        self._is_cut = False
+        self._is_ended = False
+
+    async def receive(self) -> bytes:
+        """Give the next bytes for the client, or b"" at the proper end, once everything is booked.
+
+        Raises `UpstreamFault` when the answer broke off: the client must see a cut, never a clean end.
+        """
+        if self._is_cut:
+            await self._end(Outcome.BUDGET_CUT)
+        if self._is_ended:
+            return b""
+        try:
+            chunk = await self._next_chunk()
+        except UpstreamFault:
+            await self._end(Outcome.CLIENT_GONE if self._has_left else Outcome.UPSTREAM_CUT)
+            raise
+        if chunk is PING:
+            return chunk
+        if not chunk:
+            return await self._upstream_ended()
+        self._meter.feed(chunk)
+        ask_at_bytes = self._quota.ask_at_bytes
+        if ask_at_bytes is not None and self._meter.delta_bytes >= ask_at_bytes:
+            return await self._top_up(chunk)
+        return chunk
+
+    def leave(self) -> None:
+        """The client is gone. Cancels the provider where that saves money; else the rest is read and
+        counted.
+        """
+        self._has_left = True
+        if self._cancel_stops_billing:
+            self._source.abort()
+
+    async def aclose(self) -> None:
+        """End the stream if nothing has ended it: the process was told to stop, or the client left."""
+        await self._end(Outcome.CLIENT_GONE if self._has_left else Outcome.STOPPED)
+
+    async def _next_chunk(self) -> bytes:
+        while True:
+            try:
+                return await self._source.receive()
+            except Silence:
+                if self._meter.at_boundary:
+                    return PING
+
+    async def _upstream_ended(self) -> bytes:
+        self._meter.end()
+        if self._meter.is_complete:
+            failed = self._meter.error_type is not None
+            outcome = Outcome.CLIENT_GONE if self._has_left else Outcome.FINISHED
+            await self._end(Outcome.UPSTREAM_ERROR if failed else outcome)
+            return b""
+        await self._end(Outcome.CLIENT_GONE if self._has_left else Outcome.UPSTREAM_CUT)
+        raise UpstreamCut("the provider", "the stream ended without message_stop")
+
+    async def _top_up(self, chunk: bytes) -> bytes:
+        """Ask for more quota; when there is none, end the answer at the next event boundary."""
+        if self._shortage is None:
+            self._shortage = await self._quota.ask(self._meter)
+        if self._shortage is None or not self._meter.at_boundary or self._meter.is_complete:
+            return chunk
+        # Marked before the client can ask again: its next request must be the 402 that explains.
+        await self._exhaust(self._shortage)
+        self._is_cut = True
+        self._source.abort()
+        return chunk + closing_events(self._meter)
+
+    async def _end(self, outcome: Outcome) -> None:
+        if self._is_ended:
+            return
+        self._is_ended = True
+        try:
+            await self._finish(outcome)
+        finally:
+            await self._source.aclose()
+
+
+def closing_events(meter: StreamMeter) -> bytes:
+    """Write the events that end an answer properly wherever it stands.
+
+    Claude Code resumes after `max_tokens` and then shows the refusal; other stop reasons hide it or mislead.
+    """
+    events: list[tuple[bytes, dict[str, object]]] = []
+    if meter.open_block is not None:
+        events.append((b"content_block_stop", {"type": "content_block_stop", "index": meter.open_block}))
+    delta = {"stop_reason": "max_tokens", "stop_sequence": None}
+    usage = {"output_tokens": meter.output_tokens_seen}
+    events.append((b"message_delta", {"type": "message_delta", "delta": delta, "usage": usage}))
+    events.append((b"message_stop", {"type": "message_stop"}))
+    return b"".join(
+        b"event: " + name + b"\ndata: " + msgspec.json.encode(data) + b"\n\n" for name, data in events
+    )

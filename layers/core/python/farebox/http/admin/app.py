@@ -1,0 +1,71 @@
+"""The admin plane as one FastAPI app. It serves a laptop and a function alike, and never the data plane."""
+
+from __future__ import annotations
+
+from html import escape
+
+from fastapi import Depends, FastAPI
+from fastapi.responses import HTMLResponse, PlainTextResponse
+
+from farebox import __version__
+from farebox.http.admin.auth import admin_key_check
+from farebox.http.admin.editor import PolicyEditor
+from farebox.http.admin.errors import install_error_handlers
+from farebox.http.admin.key_routes import key_router
+from farebox.http.admin.policy_routes import apply_router, policy_routers
+from farebox.http.admin.ports import AdminPorts
+from farebox.http.admin.report_routes import budget_router, report_router
+
+METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+def build_admin_app(ports: AdminPorts) -> FastAPI:
+    """Make the app. Everything but its own description needs an admin key."""
+    app = FastAPI(
+        title="farebox admin plane",
+        version=__version__,
+        openapi_url="/admin/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+    )
+    install_error_handlers(app)
+    editor = PolicyEditor(ports)
+    routers = (
+        key_router(ports),
+        apply_router(editor),
+        # Before the budgets' own routes, since it has one below them.
+        budget_router(ports),
+        *policy_routers(ports, editor),
+        report_router(ports),
+    )
+    check = Depends(admin_key_check(ports.keys, ports.clock))
+    for router in routers:
+        app.include_router(router, dependencies=[check])
+
+    @app.get("/admin/metrics", dependencies=[check], tags=["metrics"])
+    async def metrics() -> PlainTextResponse:
+        """Give the metrics of this process as Prometheus text."""
+        return PlainTextResponse(ports.metrics(), media_type=METRICS_TYPE)
+
+    @app.get("/admin/docs", include_in_schema=False)
+    async def docs() -> HTMLResponse:
+        return HTMLResponse(_docs_page(app))
+
+    return app
+
+
+def _docs_page(app: FastAPI) -> str:
+    """List every route on a page that loads nothing from anywhere."""
+    rows = [
+        f"<tr><td>{escape(method.upper())}</td><td><code>{escape(path)}</code></td>"
+        f"<td>{escape(str(operation.get('description') or operation.get('summary', '')))}</td></tr>"
+        for path, operations in app.openapi()["paths"].items()
+        for method, operation in operations.items()
+    ]
+    return (
+        '<!doctype html><html lang="en"><meta charset="utf-8"><title>farebox admin plane</title>'
+        "<style>body{font:16px/1.5 system-ui,sans-serif;margin:2rem}td{padding:.2rem 1rem .2rem 0;"
+        "vertical-align:top}</style><h1>farebox admin plane</h1><p>Every route needs "
+        "<code>Authorization: Bearer fba-…</code>. The full description is "
+        f'<a href="openapi.json">openapi.json</a>.</p><table>{"".join(rows)}</table></html>'
+    )

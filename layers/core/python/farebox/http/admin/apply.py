@@ -1,0 +1,219 @@
+"""Brings the stored policy and the gateway keys in line with a document: all of it, or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from farebox.domain.errors import ConfigInvalid, Conflict, NotFound
+from farebox.domain.identity import GatewayKey
+from farebox.domain.policy import (
+    KEY,
+    KINDS,
+    ORIGIN_ADMIN,
+    WORKSPACE,
+    Action,
+    Change,
+    Changes,
+    Piece,
+    Stored,
+    key_name,
+    plan_changes,
+)
+from farebox.http.admin.issue import (
+    IssuedKey,
+    KeyAttributes,
+    change_gateway_key,
+    issue_gateway_key,
+    revoke_gateway_key,
+)
+from farebox.http.admin.ports import AdminPorts
+from farebox.http.admin.references import check_references
+from farebox.http.moments import read_moment, utc_text
+from farebox.http.policy_document import PolicyDocument
+from farebox.http.policy_sections import KeySection
+from farebox.ports import Keys, Resource
+
+TRIES = 8
+PAGE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What an apply did, or would do when `is_dry_run`. The secrets of `created_keys` exist nowhere else."""
+
+    version: int
+    changes: tuple[Change, ...]
+    created_keys: tuple[IssuedKey, ...]
+    warnings: tuple[str, ...]
+    is_dry_run: bool
+
+
+async def apply_document(
+    document: PolicyDocument, ports: AdminPorts, *, actor: str, prune: bool = False, dry_run: bool = False
+) -> Applied:
+    """Apply a document that is sound in itself.
+
+    The policy as it would be is checked before anything changes, and planned anew when somebody else wrote
+    meanwhile. A key that was revoked stays revoked, and no second one of its name is made. Raises
+    `ConfigInvalid`, `Conflict` when others do not stop writing, `StoreFault`.
+    """
+    for _ in range(TRIES):
+        version, stored = await ports.policies.resources()
+        keys = await _keys_in_question(document, stored, ports.keys)
+        revoked = tuple(name for name, key in keys.items() if key.revoked_at is not None)
+        wanted = [piece for piece in document.pieces if not (piece.kind == KEY and piece.name in revoked)]
+        plan = plan_changes(_current(stored, keys, wanted), wanted, prune=prune)
+        check_references(_outcome(stored, wanted, plan), document.places)
+        await _check_workspaces_are_empty(plan, ports.keys)
+        warnings = (*document.warnings, *_revoked_warnings(document, revoked))
+        if dry_run:
+            return Applied(version, plan.changes, (), warnings, True)
+        for kind, name in plan.deletes:
+            if kind == KEY and name in keys:
+                await revoke_gateway_key(keys[name], ports.keys, ports.clock, actor=actor)
+        try:
+            version = await _write(plan, version, ports, actor)
+        except Conflict:
+            continue
+        created = await _write_keys(plan, keys, ports, actor)
+        return Applied(version, plan.changes, created, warnings, False)
+    raise Conflict("The policy is being changed by somebody else; try again.")
+
+
+def key_attributes(section: KeySection) -> KeyAttributes:
+    """Give a key's section as what the key store keeps."""
+    return KeyAttributes(
+        name=section.name,
+        workspace=section.workspace,
+        user=section.user,
+        metadata=section.metadata,
+        models=tuple(section.models),
+        providers=tuple(section.providers),
+        config=section.config,
+        allow_config_override=section.allow_config_override,
+        expires_at=None if section.expires_at is None else read_moment(section.expires_at),
+    )
+
+
+def key_section(key: GatewayKey) -> KeySection:
+    """Give a stored key as the section that would make it. Its grammar is not checked again."""
+    return KeySection.model_construct(
+        name=key.name,
+        workspace=key.workspace,
+        user=key.user,
+        metadata=dict(key.metadata),
+        models=list(key.models),
+        providers=list(key.providers),
+        config=key.config,
+        allow_config_override=key.allow_config_override,
+        expires_at=None if key.expires_at is None else utc_text(key.expires_at),
+    )
+
+
+async def live_keys(workspace: str, keys: Keys) -> list[GatewayKey]:
+    """Give the keys of a workspace that are not revoked."""
+    found: list[GatewayKey] = []
+    cursor: str | None = None
+    while True:
+        page = await keys.list_gateway_keys(workspace=workspace, limit=PAGE, cursor=cursor)
+        found += [key for key in page.rows if key.revoked_at is None]
+        if page.next is None:
+            return found
+        cursor = page.next
+
+
+async def _keys_in_question(
+    document: PolicyDocument, stored: Iterable[Stored], keys: Keys
+) -> dict[str, GatewayKey]:
+    """Find the keys that the document or an earlier one names, by 'workspace/name'."""
+    names = {piece.name for piece in (*document.pieces, *stored) if piece.kind == KEY}
+    found: dict[str, GatewayKey] = {}
+    for full_name in sorted(names):
+        workspace, _, name = full_name.partition("/")
+        try:
+            found[full_name] = await keys.get_gateway_key(name, workspace)
+        except NotFound:
+            continue
+    return found
+
+
+def _current(
+    stored: Iterable[Stored], keys: Mapping[str, GatewayKey], wanted: Sequence[Piece]
+) -> list[Stored]:
+    """Give the store as it is; wanted keys count as they stand, not as a document once had them."""
+    origins = {piece.name: piece.origin for piece in stored if piece.kind == KEY}
+    in_question = {piece.name for piece in wanted if piece.kind == KEY}
+    rest = [piece for piece in stored if piece.kind != KEY or piece.name not in in_question]
+    standing = [
+        Piece(KEY, name, key_section(keys[name]).document(), 0, origins.get(name, ORIGIN_ADMIN))
+        for name in in_question
+        if name in keys
+    ]
+    return [*rest, *standing]
+
+
+def _outcome(stored: Iterable[Stored], wanted: Sequence[Piece], plan: Changes) -> list[Stored]:
+    """Give the policy as it would be; of keys, those that the document names."""
+    pieces: dict[tuple[str, str], Stored] = {
+        (piece.kind, piece.name): piece
+        for piece in stored
+        if piece.kind != KEY and (piece.kind, piece.name) not in plan.deletes
+    }
+    pieces.update({(piece.kind, piece.name): piece for piece in wanted})
+    return sorted(pieces.values(), key=lambda piece: (KINDS.index(piece.kind), piece.position))
+
+
+async def _check_workspaces_are_empty(plan: Changes, keys: Keys) -> None:
+    """A key whose workspace is gone would no longer be narrowed by it."""
+    for kind, slug in plan.deletes:
+        if kind != WORKSPACE:
+            continue
+        left = [
+            key for key in await live_keys(slug, keys) if (KEY, key_name(slug, key.name)) not in plan.deletes
+        ]
+        if left:
+            names = ", ".join(key.name for key in left[:10])
+            raise ConfigInvalid(f"workspace '{slug}'", f"cannot be pruned while it has keys ({names})")
+
+
+def _revoked_warnings(document: PolicyDocument, revoked: Sequence[str]) -> Iterable[str]:
+    for piece in document.pieces:
+        if piece.kind == KEY and piece.name in revoked:
+            place = document.places[(KEY, piece.name)]
+            yield f"{place}: '{piece.name}' is revoked and stays so; `farebox keys create` makes a new key"
+
+
+async def _write(plan: Changes, version: int, ports: AdminPorts, actor: str) -> int:
+    if not plan.writes and not plan.deletes:
+        return version
+    now = ports.clock.now()
+    upserts = [
+        Resource(each.kind, each.name, each.document, each.position, each.origin, now) for each in plan.writes
+    ]
+    return await ports.policies.write(
+        upserts=upserts, deletes=plan.deletes, expected_version=version, actor=actor
+    )
+
+
+async def _write_keys(
+    plan: Changes, keys: Mapping[str, GatewayKey], ports: AdminPorts, actor: str
+) -> tuple[IssuedKey, ...]:
+    actions = {change.name: change.action for change in plan.changes if change.kind == KEY}
+    created: list[IssuedKey] = []
+    for piece in plan.writes:
+        if piece.kind != KEY:
+            continue
+        attributes = key_attributes(KeySection.model_validate(dict(piece.document)))
+        if actions[piece.name] is Action.CHANGED:
+            await change_gateway_key(keys[piece.name], attributes, ports.keys, actor=actor)
+            continue
+        try:
+            issued = await issue_gateway_key(
+                attributes, ports.keys, ports.clock, ports.randomness, actor=actor
+            )
+            created.append(issued)
+        except Conflict:  # another process was quicker; its holder has the secret
+            key = await ports.keys.get_gateway_key(attributes.name, attributes.workspace)
+            await change_gateway_key(key, attributes, ports.keys, actor=actor)
+    return tuple(created)

@@ -1,0 +1,20 @@
+"""What the admin plane needs from the world, in one value that composition fills."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from farebox.ports import Clock, Keys, Policies, Randomness, Reports
+
+
+@dataclass(frozen=True, slots=True)
+class AdminPorts:
+    """`metrics` gives the Prometheus text of this process."""
+
+    keys: Keys
+    policies: Policies
+    reports: Reports
+    clock: Clock
+    randomness: Randomness
+    metrics: Callable[[], str]

@@ -1,0 +1,157 @@
+"""The data plane as a plain ASGI app: finds the route, runs the pipeline, carries bytes, words errors."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+import msgspec
+
+from farebox.domain.errors import FareboxError, RouteUnknown, UpstreamFault
+from farebox.gateway.incoming import ClientLeft, IncomingRequest
+from farebox.gateway.pipeline import Gateway
+from farebox.gateway.settle import CLIENT_GONE
+from farebox.gateway.stream import Answer, MeteredStream
+from farebox.http.client_connection import ClientConnection
+from farebox.http.errors import error_answer
+from farebox.http.model_list import model_list
+from farebox.ports import Randomness
+from farebox.wire.http import Headers
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+REQUEST_ID_BYTES = 12
+JSON_CONTENT: tuple[bytes, bytes] = (b"content-type", b"application/json")
+
+_log = logging.getLogger("farebox.data_plane")
+
+
+class DataPlane:
+    """Routes under any path prefix and query. What is not ours goes to `fallback`, the admin plane on a
+    laptop.
+    """
+
+    def __init__(
+        self, gateway: Gateway, randomness: Randomness, *, body_bytes_max: int, fallback: App | None = None
+    ) -> None:
+        self._gateway, self._randomness = gateway, randomness
+        self._body_bytes_max, self._fallback = body_bytes_max, fallback
+        self._open: set[asyncio.Task[Any]] = set()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI connection scope."""
+        if scope["type"] != "http":
+            raise RuntimeError(f"farebox serves HTTP, not {scope['type']}")
+        method, path = scope["method"], scope["path"].rstrip("/")
+        if method == "POST" and path.endswith(("/v1/messages", "/v1/messages/count_tokens")):
+            await self._tracked(self._post(scope, receive, send, is_count=path.endswith("count_tokens")))
+        elif method == "GET" and path.endswith("/v1/models"):
+            await self._models(scope, receive, send)
+        elif method == "HEAD" or (method == "GET" and path.endswith(("/api/hello", "/healthz"))):
+            await _respond(send, 200, [JSON_CONTENT], b'{"status":"ok"}', is_head=method == "HEAD")
+        elif self._fallback is not None and path.startswith(("/v1/", "/admin")):
+            await self._fallback(scope, receive, send)
+        else:
+            await self._refuse(send, self._request_id(), RouteUnknown(method, path or "/"))
+
+    async def idle(self) -> None:
+        """Wait until no request is open."""
+        while self._open:
+            await asyncio.wait(self._open)
+
+    async def _tracked(self, serving: Awaitable[None]) -> None:
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("served outside a task")
+        self._open.add(task)
+        try:
+            await serving
+        finally:
+            self._open.discard(task)
+
+    async def _post(self, scope: Scope, receive: Receive, send: Send, *, is_count: bool) -> None:
+        client = ClientConnection(scope, receive, self._body_bytes_max)
+        request = self._incoming(scope, client, "count_tokens" if is_count else "messages")
+        try:
+            answer = await (
+                self._gateway.count_tokens(request) if is_count else self._gateway.answer(request)
+            )
+            await self._deliver(answer, client, send)
+        except ClientLeft:
+            return
+        except asyncio.CancelledError as cancelled:
+            if CLIENT_GONE not in cancelled.args or not client.take_back_cancel():
+                raise
+        except Exception as error:
+            await self._refuse(send, request.request_id, error)
+        finally:
+            client.close()
+
+    async def _deliver(self, answer: Answer, client: ClientConnection, send: Send) -> None:
+        if answer.stream is None:
+            await _respond(send, answer.status, answer.headers, answer.body)
+            return
+        client.on_leave(answer.stream.leave)
+        try:
+            await _start(send, answer.status, answer.headers)
+            await _pump(answer.stream, send)
+        finally:
+            await answer.stream.aclose()
+
+    async def _models(self, scope: Scope, receive: Receive, send: Send) -> None:
+        client = ClientConnection(scope, receive, self._body_bytes_max)
+        request = self._incoming(scope, client, "models")
+        try:
+            models = await self._gateway.models(request)
+            body = msgspec.json.encode(model_list(models, request.query))
+        except Exception as error:
+            await self._refuse(send, request.request_id, error)
+            return
+        headers = [JSON_CONTENT, (b"request-id", request.request_id.encode())]
+        await _respond(send, 200, [*headers, (b"x-farebox-request-id", request.request_id.encode())], body)
+
+    def _incoming(self, scope: Scope, client: ClientConnection, operation: str) -> IncomingRequest:
+        return IncomingRequest(
+            request_id=self._request_id(),
+            operation=operation,
+            query=scope["query_string"],
+            headers=client.headers,
+            read_body=client.read_body,
+        )
+
+    def _request_id(self) -> str:
+        return f"req_fb_{self._randomness.bytes(REQUEST_ID_BYTES).hex()}"
+
+    async def _refuse(self, send: Send, request_id: str, error: Exception) -> None:
+        if not isinstance(error, FareboxError):
+            _log.error("request %s failed", request_id, exc_info=error)
+        told = error_answer(error)
+        ids = [(b"request-id", request_id.encode()), (b"x-farebox-request-id", request_id.encode())]
+        await _respond(send, told.status, [JSON_CONTENT, *ids, *told.headers], told.body(request_id))
+
+
+async def _pump(stream: MeteredStream, send: Send) -> None:
+    """Carry a stream to its end. A cut is mirrored: the response is left without its end, so the server
+    drops it.
+    """
+    try:
+        while chunk := await stream.receive():
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+    except UpstreamFault:
+        return
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def _start(send: Send, status: int, headers: Headers) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+
+
+async def _respond(send: Send, status: int, headers: Headers, body: bytes, *, is_head: bool = False) -> None:
+    await _start(send, status, [*headers, (b"content-length", str(len(body)).encode())])
+    await send({"type": "http.response.body", "body": b"" if is_head else body})

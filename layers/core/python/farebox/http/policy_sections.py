@@ -1,0 +1,307 @@
+"""The sections of a policy document as pydantic models: every field, its grammar and its default."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from ipaddress import ip_address
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from farebox.domain.budget import DIMENSIONS, TOKEN_CLASSES
+from farebox.domain.config import CALLER_CREDENTIAL, PROVIDER_TYPES
+from farebox.domain.errors import ConfigInvalid
+from farebox.domain.money import picodollars_from_usd, usd_text
+from farebox.domain.price_override import read_override
+from farebox.http.moments import read_moment, utc_text
+
+USD_MAX = 4_000_000
+TOKENS_MAX = 10**18
+PATTERN_LENGTH_MAX = 256
+METADATA_VALUE_LENGTH_MAX = 128
+
+_SLUG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._@+:-]{0,127}")
+_PERIOD = re.compile(r"minute|hour|day|week|month|total|[1-9][0-9]{0,3}d")
+_CREDENTIAL = re.compile(r"caller|aws|google|env:[A-Za-z_][A-Za-z0-9_]*|file:\S.*|secretsmanager:\S+")
+_METADATA_DIMENSION = re.compile(r"metadata\.\S{1,64}")
+
+_DEFAULT_CREDENTIALS: Mapping[str, str] = {
+    "anthropic": CALLER_CREDENTIAL,
+    "demo": CALLER_CREDENTIAL,
+    "bedrock": "aws",
+    "anthropic-aws": "aws",
+    "vertex": "google",
+}
+_CREDENTIAL_TYPES: Mapping[str, tuple[str, ...]] = {
+    "aws": ("bedrock", "anthropic-aws"),
+    "google": ("vertex", "gemini"),
+}
+
+
+def _slug(value: str) -> str:
+    if not _SLUG.fullmatch(value):
+        raise ValueError("must be 1 to 64 letters, digits, '.', '_' or '-', beginning with a letter or digit")
+    return value
+
+
+def _name(value: str) -> str:
+    if not _NAME.fullmatch(value):
+        raise ValueError(
+            "must be 1 to 128 letters, digits, spaces or any of '._@+:-', beginning with a letter or digit"
+        )
+    return value
+
+
+def _pattern(value: str) -> str:
+    if not 0 < len(value) <= PATTERN_LENGTH_MAX or not value.isprintable():
+        raise ValueError(f"must be 1 to {PATTERN_LENGTH_MAX} printable characters")
+    return value
+
+
+def _as_text(value: object) -> object:
+    """Let a whole number stand for its digits; YAML has turned 'no' into false and '1.0' into 1.0 by now."""
+    if isinstance(value, bool | float | Decimal):
+        raise ValueError("must be text; put it in quotes")
+    return str(value) if isinstance(value, int) else value
+
+
+def _as_list(value: object) -> object:
+    return value if isinstance(value, list) else [value]
+
+
+def _dimension(value: str) -> str:
+    if value not in DIMENSIONS and not _METADATA_DIMENSION.fullmatch(value):
+        raise ValueError(f"is not a dimension; known: {', '.join(DIMENSIONS)}, metadata.NAME")
+    return value
+
+
+def _scope_patterns(value: list[str]) -> list[str]:
+    if not value or ("*" in value and len(value) > 1):
+        raise ValueError("must be a value, a list of values or globs, or '*' alone for one bucket per value")
+    return value
+
+
+def _usd(value: object) -> str:
+    if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
+        raise ValueError("must be an amount in USD, such as 12.50")
+    # repr gives the shortest digits of a float: what was written, not what the machine made of it.
+    picodollars = picodollars_from_usd(repr(value) if isinstance(value, float) else value)
+    if not 0 <= picodollars <= picodollars_from_usd(USD_MAX):
+        raise ValueError(f"must be between 0 and {USD_MAX} USD")
+    return usd_text(picodollars)
+
+
+def _period(value: str) -> str:
+    if not _PERIOD.fullmatch(value):
+        raise ValueError("must be minute, hour, day, week, month, total, or a number of days such as 14d")
+    return value
+
+
+def _timezone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError(f"'{value}' is not a time zone name such as Europe/Berlin") from None
+    return value
+
+
+def _credential(value: str) -> str:
+    if not _CREDENTIAL.fullmatch(value):
+        raise ValueError(
+            "must be env:NAME, file:PATH, secretsmanager:ID, aws, google or caller; never the secret itself"
+        )
+    return value
+
+
+def _base_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname or not value.isprintable() or " " in value:
+        raise ValueError("must be an http or https URL")
+    if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
+        raise ValueError("must have no user name, query or fragment")
+    if parts.port == 0:
+        raise ValueError("must have no port 0")
+    return value
+
+
+def _moment(value: str) -> str:
+    return utc_text(read_moment(value))
+
+
+Slug = Annotated[str, AfterValidator(_slug)]
+Name = Annotated[str, AfterValidator(_name)]
+Pattern = Annotated[str, AfterValidator(_pattern)]
+Text = Annotated[str, BeforeValidator(_as_text), Field(max_length=METADATA_VALUE_LENGTH_MAX)]
+ScopeText = Annotated[str, BeforeValidator(_as_text), AfterValidator(_pattern)]
+Scope = dict[
+    Annotated[str, AfterValidator(_dimension)],
+    Annotated[list[ScopeText], BeforeValidator(_as_list), AfterValidator(_scope_patterns)],
+]
+Usd = Annotated[str, BeforeValidator(_usd)]
+Tokens = Annotated[int, Field(ge=0, le=TOKENS_MAX)]
+Period = Annotated[str, AfterValidator(_period)]
+Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
+Moment = Annotated[str, AfterValidator(_moment)]
+AlertShare = Annotated[int, Field(ge=1, le=1000)]
+
+
+class Section(BaseModel):
+    """What all sections share: nothing unknown, nothing coerced."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    def document(self) -> dict[str, object]:
+        """Give the JSON object that is stored: normal forms, without what equals its default."""
+        return self.model_dump(mode="json", exclude_defaults=True)
+
+
+class ModelPrices(Section):
+    """One negotiated price row, USD per million tokens."""
+
+    input: Usd
+    output: Usd
+    cache_read: Usd | None = None
+    cache_write_5m: Usd | None = None
+    cache_write_1h: Usd | None = None
+
+
+class Prices(Section):
+    """A negotiated multiplier on list prices, price rows per model, or both (rows are not multiplied)."""
+
+    multiplier: Usd | None = None
+    models: dict[Pattern, ModelPrices] = Field(default_factory=dict)
+
+
+class ProviderSection(Section):
+    """One upstream. `credential` says where the secret is; it is never the secret."""
+
+    slug: Slug
+    type: Annotated[str, AfterValidator(lambda value: _one_of(value, PROVIDER_TYPES))]
+    credential: Annotated[str, AfterValidator(_credential)]
+    base_url: Annotated[str, AfterValidator(_base_url)] | None = None
+    allow_plain_http: bool = False
+    region: Pattern | None = None
+    models: list[Pattern] = Field(default_factory=list)
+    prices: Annotated[Prices, AfterValidator(lambda value: _readable_prices(value))] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def fill_credential(cls, value: object) -> object:
+        """Take the one credential that a provider type usually has."""
+        if isinstance(value, dict) and "credential" not in value:
+            usual = _DEFAULT_CREDENTIALS.get(str(value.get("type")))
+            return {**value, "credential": usual} if usual else value
+        return value
+
+    @model_validator(mode="after")
+    def check_combinations(self) -> ProviderSection:
+        """Refuse a credential of another cloud, and secrets over plain HTTP beyond this machine."""
+        fitting = _CREDENTIAL_TYPES.get(self.credential)
+        if fitting is not None and self.type not in fitting:
+            raise ValueError(f"credential '{self.credential}' fits only {' and '.join(fitting)}")
+        parts = urlsplit(self.base_url or "")
+        if parts.scheme == "http" and not self.allow_plain_http and not _is_loopback(parts.hostname or ""):
+            raise ValueError(
+                "base_url is plain http to another machine; use https, or set allow_plain_http: true"
+            )
+        return self
+
+
+class WorkspaceSection(Section):
+    """A tenant: its default config and what it may reach."""
+
+    slug: Slug
+    config: Slug | None = None
+    providers: list[Pattern] = Field(default_factory=list)
+    models: list[Pattern] = Field(default_factory=list)
+    allow_config_override: bool = True
+
+
+class KeySection(Section):
+    """A gateway key. Its secret is made by farebox and shown once."""
+
+    name: Name
+    workspace: Slug = "default"
+    user: Pattern | None = None
+    metadata: dict[Pattern, Text] = Field(default_factory=dict)
+    models: list[Pattern] = Field(default_factory=list)
+    providers: list[Pattern] = Field(default_factory=list)
+    config: Slug | None = None
+    allow_config_override: bool = True
+    expires_at: Moment | None = None
+
+
+class BudgetSection(Section):
+    """A limit per window on a scope."""
+
+    name: Name
+    scope: Scope = Field(default_factory=dict)
+    usd: Usd | None = None
+    tokens: Tokens | None = None
+    count: (
+        Annotated[list[Literal["input", "cache_read", "cache_write", "output"]], Field(min_length=1)] | None
+    ) = None
+    period: Period
+    timezone: Annotated[str, AfterValidator(_timezone)] = "UTC"
+    week_starts: Weekday = "monday"
+    on_exhausted: Literal["block", "alert"] = "block"
+    include_subscription: bool = False
+    alerts: list[AlertShare] = Field(default=[50, 80, 100])
+    clamp: bool = False
+    contact: Pattern | None = None
+
+    @model_validator(mode="after")
+    def check_unit(self) -> BudgetSection:
+        """Hold the budget to one unit."""
+        if (self.usd is None) == (self.tokens is None):
+            raise ValueError("needs exactly one of usd and tokens")
+        if self.count is not None and self.tokens is None:
+            raise ValueError(
+                f"count chooses among token classes ({', '.join(TOKEN_CLASSES)}); it needs tokens"
+            )
+        return self
+
+
+class RateLimitSection(Section):
+    """A limit on how fast a scope may ask."""
+
+    name: Name
+    scope: Scope = Field(default_factory=dict)
+    requests: Tokens | None = None
+    tokens: Tokens | None = None
+    per: Literal["second", "minute", "hour", "day", "week"]
+
+    @model_validator(mode="after")
+    def check_unit(self) -> RateLimitSection:
+        """Hold the rate limit to one unit."""
+        if (self.requests is None) == (self.tokens is None):
+            raise ValueError("needs exactly one of requests and tokens")
+        return self
+
+
+def _readable_prices(value: Prices) -> Prices:
+    try:
+        read_override(value.document(), "prices")
+    except ConfigInvalid as error:
+        raise ValueError(error.message) from None
+    return value
+
+
+def _one_of(value: str, known: tuple[str, ...]) -> str:
+    if value not in known:
+        raise ValueError(f"'{value}' is not one of {', '.join(known)}")
+    return value
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False

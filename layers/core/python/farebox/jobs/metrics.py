@@ -1,0 +1,74 @@
+"""Prometheus metrics of one process, counted from finished requests."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+
+from farebox.domain.event import Event
+from farebox.domain.money import PICODOLLARS_PER_USD
+from farebox.domain.record import RequestRecord
+from farebox.domain.usage import CostStatus
+
+# Callers choose model names; beyond this many they share one label, so that nobody can fill the memory.
+MODELS_MAX = 200
+OTHER_MODEL = "other"
+SECONDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
+
+
+class Metrics:
+    """Bounded labels only: provider, model, outcome, status, token class. Never key, user or session."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self._models: set[str] = set()
+        served = ("provider", "model")
+        self._requests = self._counter("requests", "Requests that ended.", *served, "outcome", "status")
+        self._tokens = self._counter("tokens", "Tokens used.", *served, "class")
+        self._cost = self._counter("charged_usd", "USD charged, rounded: the ledger is exact.", *served)
+        self._unpriced = self._counter("unpriced_requests", "Requests whose model has no price.", *served)
+        self._first_byte = self._histogram("first_byte_seconds", "From request to first byte.", *served)
+        self._duration = self._histogram("request_seconds", "From request to its end.", *served)
+
+    def __call__(self, event: Event) -> None:
+        """Count a finished request."""
+        record = event.record
+        served = (record.provider or "none", self._model(record.model or "none"))
+        self._requests.labels(*served, record.outcome.value, str(record.status)).inc()
+        self._cost.labels(*served).inc(record.charged_picodollars / PICODOLLARS_PER_USD)
+        self._duration.labels(*served).observe(record.duration_ms / 1000)
+        if record.ttft_ms is not None:
+            self._first_byte.labels(*served).observe(record.ttft_ms / 1000)
+        if record.cost_status is CostStatus.UNPRICED:
+            self._unpriced.labels(*served).inc()
+        for name, tokens in _tokens(record):
+            if tokens:
+                self._tokens.labels(*served, name).inc(tokens)
+
+    def text(self) -> str:
+        """Give everything in the Prometheus text format."""
+        return generate_latest(self._registry).decode()
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(f"farebox_{name}", text, labels, registry=self._registry)
+
+    def _histogram(self, name: str, text: str, *labels: str) -> Histogram:
+        return Histogram(f"farebox_{name}", text, labels, buckets=SECONDS, registry=self._registry)
+
+    def _model(self, model: str) -> str:
+        if model in self._models:
+            return model
+        if len(self._models) >= MODELS_MAX:
+            return OTHER_MODEL
+        self._models.add(model)
+        return model
+
+
+def _tokens(record: RequestRecord) -> tuple[tuple[str, int], ...]:
+    usage = record.usage
+    return (
+        ("input", usage.input_tokens),
+        ("cache_read", usage.cache_read_tokens),
+        ("cache_write_5m", usage.cache_write_5m_tokens),
+        ("cache_write_1h", usage.cache_write_1h_tokens),
+        ("output", usage.output_tokens),
+    )

@@ -1,0 +1,290 @@
+"""The sockets between the core and the world. Each is filled twice, under adapters/aws and adapters/local."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Generic, Protocol, TypeVar
+
+from farebox.domain.budget import Budget, Shortage, Standing, Touch
+from farebox.domain.config import Policy
+from farebox.domain.event import Event
+from farebox.domain.identity import AdminKey, GatewayKey
+from farebox.domain.record import RequestRecord
+
+Row = TypeVar("Row")
+
+SYSTEM_ACTOR = "farebox"
+"""Who an audit row names when no administrator asked for the change."""
+
+
+class Clock(Protocol):
+    """The only source of time."""
+
+    def now(self) -> datetime:
+        """Give the wall clock, UTC."""
+
+    def monotonic_ms(self) -> int:
+        """Give a clock that never goes back, for durations."""
+
+
+class Randomness(Protocol):
+    """The only source of unpredictable bytes."""
+
+    def bytes(self, count: int) -> bytes:
+        """Give `count` bytes fit for secrets."""
+
+
+class Secrets(Protocol):
+    """Where provider credentials come from."""
+
+    async def resolve(self, reference: str) -> str:
+        """Give the secret behind 'env:NAME' or 'file:PATH', freshly enough that a rotation needs no restart.
+
+        Raises `ConfigInvalid` naming the reference (never a value) when there is none.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[Row]):
+    """One page of a list; `next` is an opaque cursor or None at the end."""
+
+    rows: Sequence[Row]
+    next: str | None = None
+
+
+class Keys(Protocol):
+    """Gateway keys and admin keys. Secrets come in as hashes only (`identity.key_hash`)."""
+
+    async def find_gateway_key(self, key_hash: bytes) -> GatewayKey | None:
+        """Find the key behind a hash, revoked and expired ones too. A rotated secret is found until its
+        overlap ends.
+
+        Raises `StoreFault`.
+        """
+
+    async def find_admin_key(self, key_hash: bytes) -> AdminKey | None:
+        """Find the admin key behind a hash."""
+
+    async def add_gateway_key(self, key: GatewayKey, key_hash: bytes, *, actor: str = SYSTEM_ACTOR) -> None:
+        """Store a new key, with its audit row (as every change here). Raises `Conflict` when the workspace
+        has a key of this name that is not revoked.
+        """
+
+    async def add_admin_key(self, key: AdminKey, key_hash: bytes, *, actor: str = SYSTEM_ACTOR) -> None:
+        """Store a new admin key. Raises `Conflict` for a name in use."""
+
+    async def update_gateway_key(self, key: GatewayKey, *, actor: str = SYSTEM_ACTOR) -> None:
+        """Replace everything but the secret (and what is `shown` of it) of the key with this id. Revoking is
+        an update too.
+
+        Raises `NotFound`, and `Conflict` for a name in use and for opening a revoked key again: revoking is
+        final.
+        """
+
+    async def add_secret(
+        self,
+        key_id: str,
+        key_hash: bytes,
+        shown: str,
+        old_valid_until: datetime,
+        *,
+        actor: str = SYSTEM_ACTOR,
+    ) -> None:
+        """Give a key a new secret in one atomic step; the old ones stop at `old_valid_until`. Raises
+        `NotFound`.
+        """
+
+    async def get_gateway_key(self, name_or_id: str, workspace: str | None = None) -> GatewayKey:
+        """Find by id, or by name (in one workspace, when given).
+
+        A name means the key that is not revoked, else the newest revoked one. Raises `NotFound`, and
+        `Conflict` when a name fits keys of several workspaces.
+        """
+
+    async def list_gateway_keys(
+        self, *, workspace: str | None = None, limit: int = 100, cursor: str | None = None
+    ) -> Page[GatewayKey]:
+        """List keys by name, revoked ones included."""
+
+    async def revoke_admin_key(self, key_id: str, at: datetime, *, actor: str = SYSTEM_ACTOR) -> None:
+        """Revoke an admin key. Raises `NotFound`."""
+
+    async def list_admin_keys(self) -> Sequence[AdminKey]:
+        """List admin keys by name, revoked ones included."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """One change by an administrator: documents before and after, None for what was not there. No secret is
+    in them.
+
+    `action` is create, update, delete, revoke, rotate or reset; `kind` is gateway_key, admin_key, bucket or
+    a resource's.
+    """
+
+    at: datetime
+    actor: str
+    action: str
+    kind: str
+    name: str
+    before: Mapping[str, object] | None = None
+    after: Mapping[str, object] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """One piece of policy as stored: `kind` is provider, workspace, config, budget, rate_limit or setting.
+
+    `document` is the validated JSON object of the file's section. `position` keeps the file's order.
+    `origin` is 'apply' for what a file created, 'admin' for what came through the admin plane, 'builtin' for
+    defaults.
+    """
+
+    kind: str
+    name: str
+    document: Mapping[str, object]
+    position: int
+    origin: str
+    updated_at: datetime
+
+
+class Policies(Protocol):
+    """The policy: read as one consistent snapshot, written as one atomic change."""
+
+    async def current(self) -> Policy:
+        """Give the policy; cheap to call for each request. Raises `StoreFault`."""
+
+    async def resources(self) -> tuple[int, Sequence[Resource]]:
+        """Give the version and every resource, by kind, position and name."""
+
+    async def write(
+        self,
+        *,
+        upserts: Sequence[Resource],
+        deletes: Sequence[tuple[str, str]],
+        expected_version: int,
+        actor: str,
+    ) -> int:
+        """Change resources in one atomic step with its audit rows, and give the new version.
+
+        Raises `Conflict` when the version is no longer the expected one.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """What one open request keeps back. `touches` carry the amounts; blocking budgets only.
+
+    `draft` is the record as it would be if the process died now: the sweeper books it.
+    """
+
+    request_id: str
+    sequence: int
+    touches: tuple[Touch, ...]
+    lease_until: datetime
+    draft: RequestRecord
+
+
+class Ledger(Protocol):
+    """Money. Every method is one atomic step, and repeating it with the same arguments changes nothing.
+
+    All raise `StoreFault` when the store cannot answer.
+    """
+
+    async def reserve(self, hold: Hold) -> Shortage | None:
+        """Hold every touch, or none and say which bucket is short: `settled + held + amount > limit`."""
+
+    async def top_up(self, hold: Hold) -> Shortage | None:
+        """Replace the open hold by this one, whose sequence is one higher; amounts may go either way.
+
+        Only amounts that grow are checked. The old hold stays as it is when one is short.
+        """
+
+    async def renew(self, request_id: str, lease_until: datetime) -> None:
+        """Move the lease of an open hold."""
+
+    async def void(self, request_id: str) -> None:
+        """Give everything back: nothing was sent."""
+
+    async def settle(self, request_id: str, record: RequestRecord, booked: Sequence[Touch]) -> None:
+        """Release the hold if one is open, book `booked` (alert-only budgets too) and write the ledger row.
+
+        Never refused by a limit. A second call for the same request changes nothing.
+        """
+
+    async def exhaust(self, touches: Sequence[Touch]) -> None:
+        """Mark buckets exhausted until their window ends or their limit rises above `touch.budget.limit`."""
+
+    async def expired_holds(self, now: datetime, *, limit: int = 100) -> Sequence[Hold]:
+        """Give open holds whose lease has run out, and those of processes that are known to be gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class BucketStanding:
+    """One bucket for a report."""
+
+    budget: Budget
+    bucket: str
+    window_key: str
+    standing: Standing
+    is_exhausted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class UsageRow:
+    """Sums over ledger rows. `group` is the value grouped by, None where rows lack it."""
+
+    group: str | None
+    requests: int
+    errors: int
+    input_tokens: int
+    cache_read_tokens: int
+    cache_write_5m_tokens: int
+    cache_write_1h_tokens: int
+    output_tokens: int
+    cost_picodollars: int
+    charged_picodollars: int
+
+
+class Reports(Protocol):
+    """Reading the ledger for people."""
+
+    async def requests(
+        self, *, limit: int = 50, session: str | None = None, cursor: str | None = None
+    ) -> Page[RequestRecord]:
+        """List ledger rows, newest first."""
+
+    async def usage(
+        self, *, by: str, since: datetime | None, until: datetime | None = None
+    ) -> Sequence[UsageRow]:
+        """Sum rows by key, user, workspace, model, provider, session or metadata.NAME, dearest first.
+
+        Unpriced rows count 0 in `cost_picodollars` and their ceiling in `charged_picodollars`.
+        """
+
+    async def standings(self, budgets: Sequence[Budget], now: datetime) -> Sequence[BucketStanding]:
+        """Give the current window of every bucket; a budget with one bucket has its row before the first
+        request.
+        """
+
+    async def reset(self, budget: Budget, bucket: str | None, now: datetime, actor: str) -> int:
+        """Start the current window of a bucket (or of all) anew by a correcting entry; give how many were
+        reset.
+        """
+
+    async def audit(self, *, limit: int = 50, cursor: str | None = None) -> Page[AuditEntry]:
+        """List what administrators changed, newest first."""
+
+    async def verify(self) -> Sequence[str]:
+        """Recompute every bucket from ledger rows and open holds; give one line for each drift, none when
+        all is well.
+        """
+
+
+class EventBus(Protocol):
+    """Past-tense facts for whoever listens behind the request."""
+
+    async def emit(self, event: Event) -> None:
+        """Hand an event on. It never raises and never blocks for long: money does not depend on it."""

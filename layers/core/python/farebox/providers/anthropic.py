@@ -1,0 +1,58 @@
+"""Anthropic's own API, and any host that speaks it: body bytes pass through untouched.
+
+Source: platform.claude.com/docs/en/api/messages, read 2026-11.
+"""
+
+from __future__ import annotations
+
+from farebox.domain.config import ProviderSpec
+from farebox.domain.errors import CredentialMissing
+from farebox.providers.base import COUNT_TOKENS, Call, split_base_url
+from farebox.wire.headers import find, upstream_headers
+from farebox.wire.http import HttpRequest
+from farebox.wire.messages import with_model
+
+DEFAULT_BASE_URL = "https://api.anthropic.com"
+
+_TARGETS = {COUNT_TOKENS: "/v1/messages/count_tokens"}
+
+
+class AnthropicProvider:
+    """Native pass-through. Anthropic stops generating when the connection is dropped."""
+
+    cancel_stops_billing = True
+
+    def request(self, spec: ProviderSpec, call: Call) -> HttpRequest:
+        """Forward the client's request with this provider's credential."""
+        origin, path = split_base_url(spec.base_url or DEFAULT_BASE_URL)
+        target = (path + _TARGETS.get(call.operation, "/v1/messages")).encode()
+        return HttpRequest(
+            method=b"POST",
+            origin=origin,
+            target=target + b"?" + call.query if call.query else target,
+            headers=[
+                *upstream_headers(call.headers),
+                _accept_encoding(call),
+                _credential(spec, call),
+            ],
+            body=with_model(call.body, call.model) if call.model else call.body,
+        )
+
+
+def _accept_encoding(call: Call) -> tuple[bytes, bytes]:
+    """Streams come plain, so that events are seen as they pass; anything else may be gzip if the client
+    reads it.
+    """
+    accepted = find(call.headers, b"accept-encoding") or b""
+    reads_gzip = any(coding.split(b";")[0].strip() == b"gzip" for coding in accepted.split(b","))
+    return b"accept-encoding", b"gzip" if reads_gzip and not call.is_stream else b"identity"
+
+
+def _credential(spec: ProviderSpec, call: Call) -> tuple[bytes, bytes]:
+    if call.secret is None:
+        if call.caller_credential is None:
+            raise CredentialMissing(spec.slug)
+        return call.caller_credential.header, call.caller_credential.value
+    if call.secret.startswith("sk-ant-oat"):
+        return b"authorization", b"Bearer " + call.secret.encode()
+    return b"x-api-key", call.secret.encode()

@@ -1,0 +1,60 @@
+"""What a provider is: something that carries a Messages request and answers with Messages bytes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+from urllib.parse import urlsplit
+
+from farebox.domain.config import ProviderSpec
+from farebox.domain.errors import ConfigInvalid
+from farebox.domain.plan import CallerCredential
+from farebox.wire.http import Headers, HttpRequest, Origin
+
+MESSAGES = "messages"
+COUNT_TOKENS = "count_tokens"
+
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A client's request on its way out. `headers` and `body` are as they came; `model` is set when it must
+    be rewritten.
+
+    `secret` is the resolved credential of the provider, None where the caller's own travels on.
+    """
+
+    operation: str
+    query: bytes
+    headers: Headers
+    body: bytes
+    is_stream: bool
+    model: str | None
+    secret: str | None
+    caller_credential: CallerCredential | None
+
+    def __repr__(self) -> str:
+        return f"Call({self.operation}, {len(self.body)} bytes)"
+
+
+class Provider(Protocol):
+    """One kind of upstream; one file each, one line in the registry."""
+
+    @property
+    def cancel_stops_billing(self) -> bool:
+        """Whether dropping the connection ends what is billed. If not, an abandoned answer is read to its
+        end.
+        """
+
+    def request(self, spec: ProviderSpec, call: Call) -> HttpRequest:
+        """Write the upstream request. Raises `CredentialMissing` and `ConfigInvalid`."""
+
+
+def split_base_url(url: str) -> tuple[Origin, str]:
+    """Give the origin and the path (without a slash at its end) of a base URL. Raises `ConfigInvalid`."""
+    parts = urlsplit(url)
+    if parts.scheme not in DEFAULT_PORTS or not parts.hostname:
+        raise ConfigInvalid("base_url", f"'{url}' is not an http or https URL")
+    port = parts.port or DEFAULT_PORTS[parts.scheme]
+    return Origin(parts.scheme, parts.hostname, port), parts.path.rstrip("/")

@@ -1,0 +1,45 @@
+"""Every kind of provider, one line each, and the way to each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from farebox.domain.config import ProviderSpec
+from farebox.domain.errors import PolicyRefused
+from farebox.providers.anthropic import AnthropicProvider
+from farebox.providers.base import Call, Provider
+from farebox.providers.demo import DemoProvider
+from farebox.wire.http import HttpAnswer, Timeouts, Transport
+
+PROVIDERS: Mapping[str, Provider] = {
+    "anthropic": AnthropicProvider(),
+    "demo": DemoProvider(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Providers:
+    """The providers of one process. `transports` has the kinds that are not reached over HTTP."""
+
+    http: Transport
+    transports: Mapping[str, Transport]
+    timeouts: Timeouts
+
+    def of(self, spec: ProviderSpec) -> Provider:
+        """Give the provider of a configured kind. Raises `PolicyRefused` for a kind that this version does
+        not serve.
+        """
+        provider = PROVIDERS.get(spec.type)
+        if provider is None:
+            raise PolicyRefused(
+                f"Provider '{spec.slug}' is of type '{spec.type}', which this version does not serve."
+            )
+        return provider
+
+    async def send(self, spec: ProviderSpec, call: Call, *, silence_ms: int | None = None) -> HttpAnswer:
+        """Send a call and wait for the head of its answer. Raises as `Transport.send` and `Provider.request`
+        do.
+        """
+        transport = self.transports.get(spec.type, self.http)
+        return await transport.send(self.of(spec).request(spec, call), self.timeouts, silence_ms=silence_ms)

@@ -1,0 +1,81 @@
+"""The seam between farebox and any HTTP peer: a request as bytes, an answer in flight, two methods."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+Headers = list[tuple[bytes, bytes]]
+"""In wire order. Names are lower case, values have no surrounding white space; both are latin-1 bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a connection goes. `scheme` is 'http' or 'https'."""
+
+    scheme: str
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Each bounds one kind of waiting; `total_ms` runs from the moment the request is sent."""
+
+    connect_ms: int = 10_000
+    first_byte_ms: int = 120_000
+    idle_ms: int = 300_000
+    total_ms: int = 1_800_000
+
+
+@dataclass(frozen=True, slots=True)
+class HttpRequest:
+    """`target` is path and query as sent. The transport adds host and content-length, nothing else."""
+
+    method: bytes
+    origin: Origin
+    target: bytes
+    headers: Headers
+    body: bytes = b""
+
+
+class Silence(Exception):
+    """Nothing arrived for `silence_ms`; the answer is still open and may be read on."""
+
+
+class HttpAnswer(Protocol):
+    """An answer whose head has arrived and whose body is being read."""
+
+    status: int
+    headers: Headers
+
+    async def receive(self) -> bytes:
+        """Give the next body bytes as they arrived (transfer coding removed), or b"" at the proper end,
+        forever after.
+
+        Raises `Silence` when `silence_ms` passed without a byte (only if it was asked for),
+        `UpstreamTimeout` for the idle and total bounds, `UpstreamCut` when the body ends before its framing
+        says so, or after `abort`.
+        """
+
+    def abort(self) -> None:
+        """Drop the connection now and wake a waiting `receive`. Safe to call twice and after the end."""
+
+    async def aclose(self) -> None:
+        """Give the connection back when the body was read to its end, else drop it. Safe to call twice."""
+
+
+class Transport(Protocol):
+    """Anything that can carry a request: the HTTP/1.1 client, the demo model, a test's fake."""
+
+    async def send(
+        self, request: HttpRequest, timeouts: Timeouts, *, silence_ms: int | None = None
+    ) -> HttpAnswer:
+        """Send and wait for the head of the final (not 1xx) answer.
+
+        Raises `UpstreamUnreachable` (nothing was sent), `UpstreamTimeout`, `UpstreamCut`.
+        Cancelling drops the connection.
+        """
+
+    async def aclose(self) -> None:
+        """Close every idle connection."""

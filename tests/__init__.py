@@ -1,0 +1,1 @@
+"""The tests mirror the package; run them with `make test`."""

@@ -1,0 +1,1 @@
+"""The rules of the house, each with a fixture that shows what it catches."""

@@ -1,0 +1,1 @@
+"""The providers, each against what its vendor documents."""

@@ -1,0 +1,1 @@
+"""Builders and hand-made fakes that several tests share."""

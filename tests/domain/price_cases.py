@@ -1,4 +1,4 @@
-"""Builders for price tests: the shipped book, one served attempt, and unit prices as any source lists them."""
+"""Builders for price tests: the shipped book, one served attempt, and readable unit prices."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ class Listed:
     usd: Decimal
 
     def ours(self) -> Decimal | None:
-        """Give our price for the same; None when we have none. USD per million tokens, a web search in USD."""
+        """Give our price for the same, if we have one: USD per million tokens, or per web search."""
         usage = Usage(input_tokens=_LONG_PROMPT_TOKENS if self.variant == "long" else 0)
         if self.variant == "fast":
             usage = replace(usage, speed="fast")
@@ -84,7 +84,9 @@ def _genai_prices(provider: str, name: str, model: types.ModelInfo) -> Iterator[
     current = model.get_prices(NOW)
     variants = {"standard": current}
     for variant in model.price_variants or []:
-        kind = {("processing", "batch"): "batch", ("speed", "fast"): "fast"}.get(next(iter(variant.when.items())))
+        kind = {("processing", "batch"): "batch", ("speed", "fast"): "fast"}.get(
+            next(iter(variant.when.items()))
+        )
         if kind:
             variants[kind] = variant.prices
     for kind, prices in variants.items():

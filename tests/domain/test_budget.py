@@ -138,6 +138,13 @@ def test_a_day_without_midnight_starts_with_its_first_minute() -> None:
     assert window("day", "2026-04-24T12:00:00", "Africa/Cairo")[0] == "2026-04-24T01:00:00+03:00"
 
 
+def test_a_day_whose_midnight_was_jumped_over_starts_where_it_would_have_been() -> None:
+    # On 1919-03-30 at 23:30 the clocks of Toronto were put forward to 00:30; the only such change on record.
+    before = window("day", "1919-03-31T00:45:00", "America/Toronto")
+    assert before == ("1919-03-30T00:00:00-05:00", "1919-03-31T01:00:00-04:00")
+    assert window("day", before[1], "America/Toronto")[0] == before[1]
+
+
 def test_minutes_that_come_again_after_midnight_count_for_the_new_day() -> None:
     # On 2010-11-07 at 00:01 the clocks of St. John's were put back to 23:01 of the day before.
     assert window("day", "2010-11-06T23:30:00-03:30", "America/St_Johns")[0] == "2010-11-07T00:00:00-02:30"

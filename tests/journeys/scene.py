@@ -1,4 +1,4 @@
-"""The scene of most journeys: a gateway whose one provider is the scripted upstream, and a second opinion on cost."""
+"""The scene of most journeys: a gateway before the scripted upstream, and a second opinion on cost."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CREDENTIAL = "sk-ant-api03-canary-of-the-provider"
 PROVIDER = "anthropic-test"
 MODEL = "claude-opus-5-5"
 
-# USD per million tokens. Source: Anthropic's price page, read 2026-08; typed in by hand, apart from the price data.
+# USD per million tokens. Source: Anthropic's price page, read 2026-08; kept apart from the price data.
 OPUS_5_5 = {
     "input_tokens": Decimal("4"),
     "output_tokens": Decimal("20"),

@@ -146,7 +146,7 @@ def a_resource(kind: str = "provider", name: str = "anthropic", **changes: Any) 
         "provider": {"slug": name, "type": "anthropic", "credential": "caller"},
         "workspace": {"slug": name},
         "config": {"slug": name, "config": {"provider": "@anthropic"}},
-        "budget": {"name": name, "scope": {"workspace": "platform"}, "usd": "10", "period": "day"},
+        "budget": {"name": name, "scope": {"workspace": ["platform"]}, "usd": "10", "period": "day"},
         "setting": {"value": name},
     }
     resource = Resource(

@@ -65,7 +65,9 @@ class GatewayProcess:
         return self._process
 
     def start(self) -> None:
-        """Start and wait until it listens. Raises `RuntimeError` with what it said when it does not."""
+        """Start, or start again, and wait until it listens. Raises `RuntimeError` with what it said."""
+        self.output.clear()
+        self.errors.clear()
         arguments = ["serve", "--port", str(self.port), "--data", str(self.data), *self._arguments]
         if self._config is not None:
             file = self._folder / "farebox.yaml"
@@ -108,6 +110,11 @@ class GatewayProcess:
             if stream:
                 stream.close()
         return status
+
+    def kill(self) -> None:
+        """End it with SIGKILL, as a crash would."""
+        self.process.kill()
+        self.stop()
 
     def run(
         self, *arguments: str, environment: Mapping[str, str] | None = None

@@ -124,11 +124,12 @@ async def _unexpected(peer: Peer) -> None:
 
 @contextlib.asynccontextmanager
 async def raw_server(*scripts: Script, ssl_context: ssl.SSLContext | None = None) -> AsyncIterator[RawServer]:
-    """Leaving waits until every script has ended and raises what went wrong in one."""
+    """Leaving waits until every script has ended and raises what went wrong there; a hanging test fails."""
     server = RawServer(scripts, ssl_context)
     await server.open()
     try:
-        yield server
+        async with asyncio.timeout(60):
+            yield server
     finally:
         await server.close()
 

@@ -126,3 +126,19 @@ async def test_answers_before_the_real_one_are_skipped(transport: Http1Transport
     async with raw_server(answering(early + OK)) as server:
         answer = await transport.send(post(server), PATIENT)
         assert (answer.status, answer.headers) == (200, [(b"content-length", b"5")])
+
+
+async def test_two_tasks_cannot_read_the_same_answer(transport: Http1Transport) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.answer(CHUNKED)
+        await peer.until_closed()
+
+    async with raw_server(script) as server:
+        answer = await transport.send(post(server), PATIENT)
+        first = asyncio.ensure_future(answer.receive())
+        await asyncio.sleep(0)
+        with pytest.raises(RuntimeError, match="two tasks"):
+            await answer.receive()
+        answer.abort()
+        with pytest.raises(UpstreamCut):
+            await first

@@ -23,6 +23,8 @@ def crosscheck_json(version: str, as_of: str, catalogue: Mapping[str, Model]) ->
     rows: list[str] = []
     for key in sorted(catalogue):
         provider = _PROVIDERS.get(str(catalogue[key].get("litellm_provider")))
+        if "/claude_platform/" in key:
+            provider = "anthropic-aws"
         if provider is not None and "claude" in key:
             row = {"key": key, "provider": provider, **_numbers(catalogue[key])}
             rows.append(json.dumps(row, separators=(",", ":")))

@@ -71,7 +71,7 @@ def _price_stream(lines: BinaryIO, origin: str, book: PriceBook) -> int:
                 "picodollars": None,
                 "error": error,
             }
-        sys.stdout.write(json.dumps(answer, ensure_ascii=False) + "\n")
+        sys.stdout.write(json.dumps(answer) + "\n")
     sys.stdout.flush()
     return failed
 

@@ -28,6 +28,7 @@ ACTOR = "serve"
 SWEEP_EVERY_MS = 15_000
 KEEP_ALIVE_S = 120
 BACKLOG = 2_048
+SETTLE_WITHIN_S = 10
 
 try:
     import uvloop
@@ -117,7 +118,7 @@ async def _serve(
         ]
         _greet(data, credentials, applied, swept)
         await _run(plane, listener, settings, base_url)
-        await plane.idle()
+        await plane.idle(SETTLE_WITHIN_S)
     finally:
         for task in background:
             task.cancel()

@@ -72,7 +72,7 @@ VARIABLES: Mapping[str, Variable] = {
     "admin_key": Variable(str, "The admin key that commands send; else the one in `<data>/credentials.json`"),
     "data": Variable(str, "The data directory of the gateway on this machine"),
     "log": Variable(_one_of("json", "off"), "`json` writes one line a request to standard output"),
-    "hold_lease_s": Variable(_whole(10, 3_600), "How long a hold outlives a process that died"),
+    "hold_lease_s": Variable(_whole(1, 3_600), "How long a hold outlives a process that died"),
     "hold_wait_ms": Variable(_whole(0, 60_000), "How long a request waits for money that open requests hold"),
     "drain_s": Variable(_whole(0, 3_600), "How long open streams may go on after SIGTERM"),
     "connect_timeout_ms": Variable(_whole(1, _DAY_MS), "Upstream: time to connect"),

@@ -50,12 +50,12 @@ class Usage:
 
     @property
     def prompt_tokens(self) -> int:
-        """Everything read by the model: what long-prompt prices are decided by."""
+        """Everything the model read."""
         return prompt_tokens(self)
 
 
 def prompt_tokens(counters: Usage | Iteration) -> int:
-    """Add up the input, the cache reads and both kinds of cache writes."""
+    """Add up everything the model read, by which long-prompt prices are decided."""
     writes = counters.cache_write_5m_tokens + counters.cache_write_1h_tokens
     return counters.input_tokens + counters.cache_read_tokens + writes
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import msgspec
 
 from farebox.domain.errors import KeyRefused, RequestMalformed
@@ -21,11 +23,7 @@ _metadata = msgspec.json.Decoder(dict[str, str])
 
 
 async def authenticate(request: IncomingRequest, keys: Keys, clock: Clock) -> Caller:
-    """Find the caller behind the gateway key.
-
-    Raises `KeyRefused`, the same whatever is wrong with the key; `RequestMalformed` for a broken metadata
-    header.
-    """
+    """Find the caller behind the gateway key. Raises `KeyRefused`, the same whatever is wrong with it."""
     text = _gateway_key_text(request.headers)
     if text is None:
         raise KeyRefused(missing=True)
@@ -35,13 +33,18 @@ async def authenticate(request: IncomingRequest, keys: Keys, clock: Clock) -> Ca
     return _caller(request, key)
 
 
+def with_metadata(request: IncomingRequest, caller: Caller) -> Caller:
+    """Add what the request says of itself; what the key says stands. Raises `RequestMalformed`."""
+    return replace(caller, metadata={**_request_metadata(request), **caller.key.metadata})
+
+
 def _caller(request: IncomingRequest, key: GatewayKey) -> Caller:
     session = find(request.headers, b"x-claude-code-session-id")
     agent = find(request.headers, b"x-claude-code-agent-id")
     return Caller(
         key=key,
         credential=_caller_credential(request.headers),
-        metadata={**_request_metadata(request), **key.metadata},
+        metadata=key.metadata,
         session_id=_printable(session),
         agent_id=_printable(agent),
         trace_id=_printable((request.farebox_header(b"trace-id") or "").encode()) or request.request_id,

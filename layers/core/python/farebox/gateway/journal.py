@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from farebox.domain.budget import Touch, Unit
@@ -101,7 +101,9 @@ class Journal:
         """Give the row to book if this process died while `held` is held: all of it, as an estimate."""
         usd = [touch.amount for touch in held if touch.budget.unit is Unit.USD]
         charged = usd[0] if usd else quoted_picodollars(self.plan.rates, self.plan.quote) if self.plan else 0
-        return self._record(Outcome.EXPIRED, 500, Usage(), charged, charged, CostStatus.ESTIMATED)
+        record = self._record(Outcome.EXPIRED, 500, Usage(), charged, charged, CostStatus.ESTIMATED)
+        # It goes with `held`, which may be more than is held so far.
+        return replace(record, overrun_picodollars=0)
 
     def record(self, outcome: Outcome, status: int, *, error_type: str | None = None) -> RequestRecord:
         """Give the finished row."""

@@ -18,6 +18,7 @@ DELTA_FRAME_BYTES = 110
 # Below every text that was measured but base64, so that a cut answer is rather over- than under-counted.
 ESTIMATE_BYTES_PER_TOKEN = 3
 INFLATED_BYTES_MAX = 64 * 1024 * 1024
+GZIP = frozenset((b"gzip", b"x-gzip"))
 
 WANTED = frozenset(
     (
@@ -49,16 +50,27 @@ class StreamMeter:
     def __init__(self, *, is_gzip: bool = False) -> None:
         self._scanner = SseScanner(WANTED)
         self._inflate = zlib.decompressobj(zlib.MAX_WBITS | 16) if is_gzip else None
+        self._unread_bytes = 0
         self.fold = UsageFold()
         self.is_stopped = False
         self.error_type: str | None = None
         self.open_block: int | None = None
         self.can_be_read = True
 
+    def read_as(self, coding: bytes | None) -> None:
+        """Take the answer's content-encoding. What is neither plain nor gzip passes unread."""
+        coding = (coding or b"identity").strip().lower()
+        if coding in GZIP:
+            self._inflate = zlib.decompressobj(zlib.MAX_WBITS | 16)
+        self.can_be_read = coding in GZIP or coding == b"identity"
+
     def feed(self, chunk: bytes) -> None:
         """Read the next bytes of the answer."""
-        if self._inflate is not None:
-            chunk = self._inflated(chunk)
+        if self._inflate is not None and self.can_be_read:
+            chunk = self._inflated(self._inflate, chunk)
+        if not self.can_be_read:
+            self._unread_bytes += len(chunk)
+            return
         for name, data in self._scanner.feed(chunk):
             self._event(name, data)
 
@@ -70,23 +82,25 @@ class StreamMeter:
     @property
     def at_boundary(self) -> bool:
         """Whether an event of ours may be written here."""
-        return self._scanner.at_boundary and self._inflate is None
+        return self._scanner.at_boundary and self._inflate is None and self.can_be_read
 
     @property
     def delta_bytes(self) -> int:
-        """Bytes of all complete delta events so far."""
-        return self._scanner.delta_bytes
+        """Bytes of all complete delta events so far, or of everything that passed unread."""
+        return self._scanner.delta_bytes + self._unread_bytes
 
     @property
     def is_complete(self) -> bool:
-        """Whether the stream said that it was over: by message_stop, or by an error event."""
-        return self.is_stopped or self.error_type is not None
+        """Whether the stream said that it was over: by message_stop, or by an error event. Only its framing
+        can say so for one that cannot be read.
+        """
+        return self.is_stopped or self.error_type is not None or not self.can_be_read
 
     @property
     def output_tokens_seen(self) -> int:
         """Estimate the tokens of the text that passed so far, from its bytes."""
         scanner = self._scanner
-        text_bytes = scanner.delta_bytes - DELTA_FRAME_BYTES * scanner.delta_count
+        text_bytes = self.delta_bytes - DELTA_FRAME_BYTES * scanner.delta_count
         return max(math.ceil(text_bytes / ESTIMATE_BYTES_PER_TOKEN), scanner.delta_count)
 
     def reading(self, quote: Quote) -> Reading:
@@ -118,14 +132,12 @@ class StreamMeter:
         elif name == b"content_block_stop":
             self.open_block = None
 
-    def _inflated(self, chunk: bytes) -> bytes:
-        if self._inflate is None or not self.can_be_read:
-            return b""
+    def _inflated(self, inflate: zlib._Decompress, chunk: bytes) -> bytes:
         try:
-            return self._inflate.decompress(chunk, INFLATED_BYTES_MAX)
+            return inflate.decompress(chunk, INFLATED_BYTES_MAX)
         except zlib.error:
             self.can_be_read = False
-            return b""
+            return chunk
 
 
 def read_message(body: bytes, *, encoding: bytes | None, quote: Quote) -> tuple[UsageFold, Reading]:
@@ -151,7 +163,7 @@ def expected_usage(quote: Quote, output_tokens: int) -> Usage:
 
 def _decoded(body: bytes, encoding: bytes | None) -> dict[str, object] | None:
     try:
-        if encoding == b"gzip":
+        if encoding is not None and encoding.lower() in GZIP:
             body = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(body, INFLATED_BYTES_MAX)
         return _json.decode(body)
     except (zlib.error, msgspec.MsgspecError, RecursionError):

@@ -9,7 +9,7 @@ from functools import partial
 
 from farebox.domain.plan import Plan
 from farebox.domain.price import ListedModel, PriceBook
-from farebox.gateway.authenticate import authenticate
+from farebox.gateway.authenticate import authenticate, with_metadata
 from farebox.gateway.incoming import IncomingRequest
 from farebox.gateway.journal import Journal
 from farebox.gateway.leases import Leases
@@ -17,7 +17,7 @@ from farebox.gateway.meter import StreamMeter
 from farebox.gateway.models import listed_models
 from farebox.gateway.quota import Quota
 from farebox.gateway.relay import answer_headers, is_event_stream, read_whole
-from farebox.gateway.reserve import HoldTerms, reserve
+from farebox.gateway.reserve import HoldTerms, mark_exhausted, reserve
 from farebox.gateway.resolve import choose_target, resolve
 from farebox.gateway.route import outgoing_call, route
 from farebox.gateway.settle import Settler
@@ -55,6 +55,7 @@ class Gateway:
         caller = await authenticate(request, self.keys, self.clock)
         journal = Journal(request, caller, self.clock, self.clock.now(), self.clock.monotonic_ms())
         try:
+            journal.caller = caller = with_metadata(request, caller)
             policy = await self.policies.current()
             journal.organisation = policy.organisation
             body = await request.read_body()
@@ -87,7 +88,7 @@ class Gateway:
             meter,
             Quota(plan, journal, self.ledger, self.clock, self.terms),
             finish=partial(self.settler.streamed, journal, meter, source),
-            exhaust=lambda shortage: self.ledger.exhaust([shortage.touch]),
+            exhaust=partial(mark_exhausted, ledger=self.ledger),
             cancel_stops_billing=self.providers.of(plan.target.provider).cancel_stops_billing,
         )
         return Answer(source.status, headers, stream=stream)

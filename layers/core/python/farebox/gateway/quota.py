@@ -14,6 +14,7 @@ from farebox.gateway.reserve import HoldTerms, held_touches, requoted_touches
 from farebox.ports import Clock, Hold, Ledger
 
 LARGEST_SLICE_TOKENS = 32_768
+SMALLEST_SLICE_TOKENS = 512
 
 
 class Quota:
@@ -23,41 +24,57 @@ class Quota:
         self._plan, self._journal, self._ledger = plan, journal, ledger
         self._clock, self._terms = clock, terms
         self._held_tokens = plan.quote.output_tokens
+        self._ask_at_tokens = self._held_tokens * 3 // 4
         self._is_open = journal.hold is not None and self._held_tokens < plan.quote.output_tokens_max
-        self.ask_at_bytes = self._threshold_bytes() if self._is_open else None
+        self.ask_at_bytes = self._ask_at_tokens * ESTIMATE_BYTES_PER_TOKEN if self._is_open else None
 
     async def ask(self, meter: StreamMeter) -> Shortage | None:
         """Hold the next slice if the last one is nearly used. Gives what stands in the way, if anything
-        does.
+        does and what is held will not do.
         """
-        hold = self._journal.hold
-        if hold is None or not self._is_open:
-            return None
-        if meter.output_tokens_seen * 4 < self._held_tokens * 3:
-            # Frames weigh more than text in short events: look again when the rest could have been filled.
-            spare = self._held_tokens * 3 // 4 - meter.output_tokens_seen
-            self.ask_at_bytes = meter.delta_bytes + spare * ESTIMATE_BYTES_PER_TOKEN
-            return None
+        seen, shortage = meter.output_tokens_seen, None
+        while shortage is None and self._wants_more(seen):
+            shortage = await self._grow(meter.fold.usage)
+        last = self._held_tokens * 15 // 16
+        if shortage is not None and seen < last:
+            # What is held still covers it, and others may give some back meanwhile.
+            self._ask_at_tokens, shortage = last, None
+        self.ask_at_bytes = self._look_again_at_bytes(meter)
+        return shortage
+
+    def _wants_more(self, seen_tokens: int) -> bool:
+        return self._is_open and seen_tokens >= self._ask_at_tokens
+
+    def _look_again_at_bytes(self, meter: StreamMeter) -> int | None:
+        # Frames weigh more than text in short events: the soonest that the rest can have been filled.
+        spare = max(self._ask_at_tokens - meter.output_tokens_seen, 1)
+        return meter.delta_bytes + spare * ESTIMATE_BYTES_PER_TOKEN if self._is_open else None
+
+    async def _grow(self, usage: Usage | None) -> Shortage | None:
+        """Hold a slice more, as large a one as fits: a budget is not exhausted while it has a small one."""
         slice_tokens = min(self._held_tokens, LARGEST_SLICE_TOKENS)
-        tokens = min(self._held_tokens + slice_tokens, self._plan.quote.output_tokens_max)
-        grown = self._grown(hold, meter.fold.usage, tokens)
-        shortage = await self._ledger.top_up(grown)
-        if shortage is not None:
-            return shortage
+        is_scarce = False
+        while True:
+            tokens = min(self._held_tokens + slice_tokens, self._plan.quote.output_tokens_max)
+            grown = self._grown(usage, tokens)
+            shortage = await self._ledger.top_up(grown)
+            if shortage is None:
+                break
+            slice_tokens, is_scarce = slice_tokens // 2, True
+            if slice_tokens < SMALLEST_SLICE_TOKENS:
+                return shortage
         self._journal.hold = grown
+        self._ask_at_tokens = tokens * 15 // 16 if is_scarce else tokens * 3 // 4
         self._held_tokens = tokens
         self._is_open = tokens < self._plan.quote.output_tokens_max
-        self.ask_at_bytes = meter.delta_bytes + self._threshold_bytes() if self._is_open else None
         return None
 
-    def _threshold_bytes(self) -> int:
-        return max(self._held_tokens * 3 // 4 * ESTIMATE_BYTES_PER_TOKEN // 2, 1)
-
-    def _grown(self, hold: Hold, usage: Usage | None, output_tokens: int) -> Hold:
+    def _grown(self, usage: Usage | None, output_tokens: int) -> Hold:
         """Quote anew: exactly for the input once the provider has told it, at the bound before."""
         if usage is None:
             touches = held_touches(self._plan, replace(self._plan.quote, output_tokens=output_tokens))
         else:
             touches = requoted_touches(self._plan, replace(usage, output_tokens=output_tokens))
         lease = self._clock.now() + timedelta(milliseconds=self._terms.lease_ms)
-        return Hold(hold.request_id, hold.sequence + 1, touches, lease, self._journal.draft(touches))
+        sequence = self._journal.hold.sequence + 1 if self._journal.hold else 0
+        return Hold(self._plan.request_id, sequence, touches, lease, self._journal.draft(touches))

@@ -33,9 +33,8 @@ async def read_whole(source: HttpAnswer) -> bytes:
 
 def is_event_stream(source: HttpAnswer) -> bool:
     """Say whether the answer is a stream of events; errors never are."""
-    return source.status < 400 and (find(source.headers, b"content-type") or b"").startswith(
-        b"text/event-stream"
-    )
+    content_type = (find(source.headers, b"content-type") or b"").lower()
+    return source.status < 400 and content_type.startswith(b"text/event-stream")
 
 
 def answer_headers(

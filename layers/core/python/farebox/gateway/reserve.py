@@ -104,7 +104,8 @@ def used_picodollars(rates: Rates, usage: Usage) -> int:
 
 def quoted_picodollars(rates: Rates, quote: Quote) -> int:
     """Price a quote at the dearest class its input may fall in."""
-    input_rate = rates.input
+    # A negotiated input price can be below the listed price of a cache read.
+    input_rate = max(rates.input, rates.cache_read)
     if quote.caches:
         input_rate = max(input_rate, rates.cache_write_5m)
     if quote.caches_for_1h:
@@ -149,6 +150,12 @@ def is_exhausted(shortage: Shortage) -> bool:
     """Say whether the bucket is short even if every open hold were given back."""
     touch, standing = shortage.touch, shortage.standing
     return standing.is_marked or standing.settled + touch.amount > touch.budget.limit
+
+
+async def mark_exhausted(shortage: Shortage, ledger: Ledger) -> None:
+    """Close the bucket for which an answer was cut, unless it was short only of what others hold."""
+    if is_exhausted(shortage):
+        await ledger.exhaust([shortage.touch])
 
 
 def refusal(shortage: Shortage) -> BudgetExhausted | BudgetHeld:

@@ -19,6 +19,7 @@ from farebox.wire.messages import MessagesHead
 # What is held for output at first, where the answer can be cut and topped up: a few seconds of writing.
 OUTPUT_SLICE_TOKENS = 4_096
 OUTPUT_TOKENS_DEFAULT_MAX = 128_000
+SESSION_ID_LENGTH_MAX = 128
 
 
 def resolve(
@@ -37,7 +38,7 @@ def resolve(
     """
     target, option_path = choose_target(request, head, caller, policy)
     billing = _billing(caller, target)
-    session_id = caller.session_id or head.session_id
+    session_id = caller.session_id or _printable(head.session_id)
     subject = _subject(policy, caller, target, session_id)
     rates = prices.with_overrides(target.provider.prices).rates(
         provider=target.provider.type,
@@ -106,18 +107,29 @@ def _asked_for(
     request: IncomingRequest, model: str, caller: Caller, workspace: Workspace, policy: Policy
 ) -> tuple[str | None, str, str]:
     """Give the provider's name if one was asked for, the bare model, and the option path."""
+    named = _named_in_request(request, model)
+    document = _config_document(request, caller, workspace, policy)
+    if named is None:
+        return (None, model, "config") if document is None else _first_target(document, model)
+    name, bare = named
+    if document is not None and not _may_override(caller, workspace) and _first_target(document, bare)[0]:
+        raise PolicyRefused("This key uses a fixed config; no other provider may be named with it.")
+    return name, bare, "config"
+
+
+def _named_in_request(request: IncomingRequest, model: str) -> tuple[str, str] | None:
+    """Give the provider that the request itself names, and the bare model."""
     if model.startswith("@"):
         slug, _, bare = model.partition("/")
         if not bare:
             raise RequestMalformed(f"model: '{model}' should read @provider/model.")
-        return slug, bare, "config"
+        return slug, bare
     header = request.farebox_header(b"provider")
-    if header:
-        return header, model, "config"
-    document = _config_document(request, caller, workspace, policy)
-    if document is None:
-        return None, model, "config"
-    return _first_target(document, model)
+    return (header, model) if header else None
+
+
+def _may_override(caller: Caller, workspace: Workspace) -> bool:
+    return caller.key.allow_config_override and workspace.allow_config_override
 
 
 def _config_document(
@@ -125,7 +137,7 @@ def _config_document(
 ) -> Mapping[str, object] | None:
     asked = request.farebox_header(b"config")
     if asked:
-        if not (caller.key.allow_config_override and workspace.allow_config_override):
+        if not _may_override(caller, workspace):
             raise PolicyRefused("This key uses a fixed config; x-farebox-config is not allowed with it.")
         if asked.startswith("{"):
             return _inline_config(asked)
@@ -201,6 +213,12 @@ def _subject(policy: Policy, caller: Caller, target: Target, session_id: str | N
     }
     metadata = {f"metadata.{name}": value for name, value in caller.metadata.items()}
     return {**metadata, **{name: value for name, value in named.items() if value is not None}}
+
+
+def _printable(session_id: str | None) -> str | None:
+    """Cut a session of the body down to what may be logged; it names a bucket, too."""
+    text = "".join(char for char in session_id or "" if " " <= char <= "~")
+    return text[:SESSION_ID_LENGTH_MAX].strip() or None
 
 
 def _quote(head: MessagesHead, *, is_cuttable: bool) -> Quote:

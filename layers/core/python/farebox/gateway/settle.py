@@ -101,11 +101,16 @@ class Settler:
         journal.is_finished = True
         record = journal.record(outcome, status, error_type=error_type)
         booking = asyncio.ensure_future(self._book(journal, record))
-        try:
-            await asyncio.shield(booking)
-        except asyncio.CancelledError:
-            await booking
-            raise
+        stop: asyncio.CancelledError | None = None
+        while not booking.done():
+            try:
+                await asyncio.shield(booking)
+            except asyncio.CancelledError as cancelled:
+                # However often it is told to stop: what was used is booked first.
+                stop = cancelled
+        await booking
+        if stop is not None:
+            raise stop
 
     async def _book(self, journal: Journal, record: RequestRecord) -> None:
         touches = (
@@ -117,7 +122,9 @@ class Settler:
             # The hold stays open and is swept; this line has what was really used, to be booked as a
             # correction.
             _log.error("not settled: %s; record: %s", fault, msgspec.json.encode(record).decode())
-        self.leases.drop(record.id)
+        finally:
+            # Whatever the store did: a hold that nobody settles any more must run out.
+            self.leases.drop(record.id)
         await self.events.emit(RequestFinished(record))
 
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import msgspec
 
 from farebox.domain.budget import Shortage
-from farebox.domain.errors import UpstreamCut, UpstreamFault
+from farebox.domain.errors import StoreFault, UpstreamCut, UpstreamFault
 from farebox.domain.record import Outcome
 from farebox.gateway.meter import StreamMeter
 from farebox.gateway.quota import Quota
+from farebox.wire.headers import find
 from farebox.wire.http import Headers, HttpAnswer, Silence
 
 PING = b'event: ping\ndata: {"type": "ping"}\n\n'
+
+_log = logging.getLogger("farebox.stream")
 
 Finish = Callable[[Outcome], Awaitable[None]]
 Exhaust = Callable[[Shortage], Awaitable[None]]
@@ -50,7 +54,9 @@ class MeteredStream:
         self._source, self._meter, self._quota = source, meter, quota
         self._finish, self._exhaust = finish, exhaust
         self._cancel_stops_billing = cancel_stops_billing
+        meter.read_as(find(source.headers, b"content-encoding"))
         self._shortage: Shortage | None = None
+        self._must_cut = False
         self._has_left = False
         self._is_cut = False
         self._is_ended = False
@@ -111,15 +117,29 @@ class MeteredStream:
 
     async def _top_up(self, chunk: bytes) -> bytes:
         """Ask for more quota; when there is none, end the answer at the next event boundary."""
-        if self._shortage is None:
-            self._shortage = await self._quota.ask(self._meter)
-        if self._shortage is None or not self._meter.at_boundary or self._meter.is_complete:
+        if not self._must_cut:
+            try:
+                self._shortage = await self._quota.ask(self._meter)
+            except StoreFault as fault:
+                # Refuse closed: what cannot be held is not written on.
+                _log.warning("an answer is cut, its quota cannot be raised: %s", fault)
+                self._must_cut = True
+            self._must_cut = self._must_cut or self._shortage is not None
+        if not self._must_cut or not self._meter.at_boundary or self._meter.is_complete:
             return chunk
-        # Marked before the client can ask again: its next request must be the 402 that explains.
-        await self._exhaust(self._shortage)
+        await self._mark_exhausted()
         self._is_cut = True
         self._source.abort()
         return chunk + closing_events(self._meter)
+
+    async def _mark_exhausted(self) -> None:
+        """Before the client can ask again: its next request must be the 402 that explains."""
+        if self._shortage is None:
+            return
+        try:
+            await self._exhaust(self._shortage)
+        except StoreFault as fault:
+            _log.warning("a bucket is not marked exhausted: %s", fault)
 
     async def _end(self, outcome: Outcome) -> None:
         if self._is_ended:

@@ -54,16 +54,18 @@ class DataPlane:
         elif method == "GET" and path.endswith("/v1/models"):
             await self._models(scope, receive, send)
         elif method == "HEAD" or (method == "GET" and path.endswith(("/api/hello", "/healthz"))):
-            await _respond(send, 200, [JSON_CONTENT], b'{"status":"ok"}', is_head=method == "HEAD")
+            headers = [JSON_CONTENT, *_ids(self._request_id())]
+            await _respond(send, 200, headers, b'{"status":"ok"}', is_head=method == "HEAD")
         elif self._fallback is not None and path.startswith(("/v1/", "/admin")):
-            await self._fallback(scope, receive, send)
+            await self._fallback(scope, receive, _with_ids(send, self._request_id()))
         else:
             await self._refuse(send, self._request_id(), RouteUnknown(method, path or "/"))
 
-    async def idle(self) -> None:
-        """Wait until no request is open."""
-        while self._open:
-            await asyncio.wait(self._open)
+    async def idle(self, timeout_s: float) -> bool:
+        """Wait until no request is open, but not for ever; say whether it came to that."""
+        if self._open:
+            await asyncio.wait(self._open, timeout=timeout_s)
+        return not self._open
 
     async def _tracked(self, serving: Awaitable[None]) -> None:
         task = asyncio.current_task()
@@ -101,6 +103,13 @@ class DataPlane:
         try:
             await _start(send, answer.status, answer.headers)
             await _pump(answer.stream, send)
+        except asyncio.CancelledError as cancelled:
+            if CLIENT_GONE in cancelled.args:  # it left just before `on_leave`
+                answer.stream.leave()
+            raise
+        except Exception:
+            # The head is out: all that can still be said is a cut.
+            _log.exception("an answer broke off")
         finally:
             await answer.stream.aclose()
 
@@ -113,8 +122,7 @@ class DataPlane:
         except Exception as error:
             await self._refuse(send, request.request_id, error)
             return
-        headers = [JSON_CONTENT, (b"request-id", request.request_id.encode())]
-        await _respond(send, 200, [*headers, (b"x-farebox-request-id", request.request_id.encode())], body)
+        await _respond(send, 200, [JSON_CONTENT, *_ids(request.request_id)], body)
 
     def _incoming(self, scope: Scope, client: ClientConnection, operation: str) -> IncomingRequest:
         return IncomingRequest(
@@ -132,8 +140,23 @@ class DataPlane:
         if not isinstance(error, FareboxError):
             _log.error("request %s failed", request_id, exc_info=error)
         told = error_answer(error)
-        ids = [(b"request-id", request_id.encode()), (b"x-farebox-request-id", request_id.encode())]
-        await _respond(send, told.status, [JSON_CONTENT, *ids, *told.headers], told.body(request_id))
+        headers = [JSON_CONTENT, *_ids(request_id), *told.headers]
+        await _respond(send, told.status, headers, told.body(request_id))
+
+
+def _ids(request_id: str) -> Headers:
+    return [(b"request-id", request_id.encode()), (b"x-farebox-request-id", request_id.encode())]
+
+
+def _with_ids(send: Send, request_id: str) -> Send:
+    """Let another app's answers say which request they answer."""
+
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message.get("headers", ()), *_ids(request_id)]}
+        await send(message)
+
+    return sending
 
 
 async def _pump(stream: MeteredStream, send: Send) -> None:

@@ -92,9 +92,8 @@ def _read(text: str) -> object:
             return json.loads(text, parse_float=Decimal, parse_constant=_no_number, object_pairs_hook=_unique)
         except (json.JSONDecodeError, RecursionError):
             pass  # YAML may begin with a brace too, and its message has line and column.
-    loader = _Loader(text)
     try:
-        return loader.get_single_data()
+        return _load_yaml(text)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
@@ -103,6 +102,12 @@ def _read(text: str) -> object:
         ) from None
     except (yaml.YAMLError, ValueError) as error:
         raise ConfigInvalid("", f"the document is not YAML: {str(error).splitlines()[0]}") from None
+
+
+def _load_yaml(text: str) -> object:
+    loader = _Loader(text)
+    try:
+        return loader.get_single_data()
     finally:
         loader.dispose()
 

@@ -9,8 +9,10 @@ from farebox.domain.money import PICODOLLARS_PER_USD
 from farebox.domain.record import RequestRecord
 from farebox.domain.usage import CostStatus
 
-# Callers choose model names; beyond this many they share one label, so that nobody can fill the memory.
+# Callers choose model names; longer ones are cut, and beyond this many they share one label, so that nobody
+# can fill the memory.
 MODELS_MAX = 200
+MODEL_LENGTH_MAX = 128
 OTHER_MODEL = "other"
 SECONDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 
@@ -32,7 +34,8 @@ class Metrics:
     def __call__(self, event: Event) -> None:
         """Count a finished request."""
         record = event.record
-        served = (record.provider or "none", self._model(record.model or "none"))
+        model = self._model(record.model[:MODEL_LENGTH_MAX] or "none")
+        served = (record.provider or "none", model)
         self._requests.labels(*served, record.outcome.value, str(record.status)).inc()
         self._cost.labels(*served).inc(record.charged_picodollars / PICODOLLARS_PER_USD)
         self._duration.labels(*served).observe(record.duration_ms / 1000)

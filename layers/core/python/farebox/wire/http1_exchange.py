@@ -104,7 +104,7 @@ class Exchange(asyncio.Protocol):
         while not self._parser.head_done:
             if self._failure is not None:
                 raise self._failure
-            await self._wait()
+            await self._next_news()
         self.status = self._parser.status
         self.headers = self._parser.headers
         self.close_delimited = self._parser.close_delimited
@@ -116,7 +116,7 @@ class Exchange(asyncio.Protocol):
                 raise self._failure
             if self._over:
                 return b""
-            await self._wait()
+            await self._next_news()
         self._buffered_bytes = 0
         if len(pieces) == 1:
             data = pieces.pop()
@@ -143,30 +143,27 @@ class Exchange(asyncio.Protocol):
         if self._failure is not None and self._connection.dead:
             await asyncio.shield(self._connection.gone)
 
-    async def _wait(self) -> None:
-        if self._waiter is not None:
+    def _next_news(self) -> asyncio.Future[None]:
+        if self._waiter is not None and not self._waiter.done():
             raise RuntimeError("two tasks read the same answer")
         self._waiter = self._loop.create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
+        return self._waiter
 
     # The connection's side.
 
     def data_received(self, data: bytes) -> None:
         self._heard_at = self._now()
         parser = self._parser
-        head_done = parser.head_done
+        was_steady = parser.steady
         parser.feed(data)
         self._buffered_bytes += len(data)
-        if not parser.steady or not head_done:
+        if not (was_steady and parser.steady):
             self._turn()
         elif self._buffered_bytes > BUFFER_LIMIT_BYTES:
             self._pause()
-        waiter = self._waiter
-        if waiter is not None and (parser.pieces or not parser.steady or not head_done) and not waiter.done():
-            waiter.set_result(None)
+        elif not parser.pieces:
+            return
+        self._wake()
 
     def eof_received(self) -> None:
         if self._parser.ends_at_close:
@@ -222,8 +219,11 @@ class Exchange(asyncio.Protocol):
             self._timer = None
 
     def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        waiter = self._waiter
+        if waiter is not None:
+            self._waiter = None
+            if not waiter.done():
+                waiter.set_result(None)
 
     def _cut(self, detail: str) -> UpstreamCut:
         return UpstreamCut(self._connection.origin.host, detail)

@@ -22,6 +22,10 @@ TOKENS_PER_IMAGE = 4_800
 # A PDF is billed by page, text and picture; base64 of a scanned page is rarely below 20 kB.
 BOUND_BASE64_BYTES_PER_DOCUMENT_TOKEN = 5
 CONTEXT_TOKENS_MAX = 1_000_000
+# Far above what any model writes or searches in one request. What is asked beyond is the provider's to
+# refuse, and amounts made from these stay within 64 bits.
+OUTPUT_TOKENS_MAX = 10_000_000
+SEARCHES_MAX = 100_000
 
 _UNBOUNDED_SEARCHES = 10
 
@@ -79,7 +83,7 @@ class _Message(msgspec.Struct):
 _object = msgspec.json.Decoder(JsonObject)
 _string = msgspec.json.Decoder(str)
 _optional_string = msgspec.json.Decoder(str | None)
-_integer = msgspec.json.Decoder(int)
+_integer = msgspec.json.Decoder(int | None)
 _boolean = msgspec.json.Decoder(bool | None)
 _tools = msgspec.json.Decoder(list[_Tool] | None)
 _metadata = msgspec.json.Decoder(_Metadata | None)
@@ -110,13 +114,13 @@ def read_head(body: bytes) -> MessagesHead:
     tools = _field(_tools, top, "tools", None) or []
     server_tools = [tool for tool in tools if tool.type not in (None, "custom")]
     bound, expected = _input_tokens(body, top)
-    max_tokens = _field(_integer, top, "max_tokens", 0)
+    max_tokens = _field(_integer, top, "max_tokens", None) or 0
     if max_tokens < 0:
         raise RequestMalformed("max_tokens: must not be negative.")
     return MessagesHead(
         model=_required_model(top),
         is_stream=bool(_field(_boolean, top, "stream", None)),
-        max_tokens=max_tokens,
+        max_tokens=min(max_tokens, OUTPUT_TOKENS_MAX),
         session_id=_session_id(top),
         input_tokens_bound=bound,
         input_tokens_expected=expected,
@@ -145,10 +149,10 @@ def _required_model(top: JsonObject) -> str:
 
 def _session_id(top: JsonObject) -> str | None:
     """Claude Code puts a JSON string into metadata.user_id; other clients put anything, which is no error."""
-    metadata = _field(_metadata, top, "metadata", None)
-    if metadata is None or metadata.user_id is None or not metadata.user_id.startswith("{"):
-        return None
     try:
+        metadata = _metadata.decode(top.get("metadata", msgspec.Raw(b"null")))
+        if metadata is None or metadata.user_id is None or not metadata.user_id.startswith("{"):
+            return None
         return _user_id.decode(metadata.user_id).session_id
     except (msgspec.MsgspecError, RecursionError):
         return None
@@ -156,9 +160,10 @@ def _session_id(top: JsonObject) -> str | None:
 
 def _searches_bound(tools: list[_Tool]) -> int:
     searching = [tool for tool in tools if tool.type and tool.type.startswith("web_search")]
-    return sum(
+    declared = sum(
         max(tool.max_uses, 0) if tool.max_uses is not None else _UNBOUNDED_SEARCHES for tool in searching
     )
+    return min(declared, SEARCHES_MAX)
 
 
 def _input_tokens(body: bytes, top: JsonObject) -> tuple[int, int]:

@@ -7,12 +7,12 @@ from dataclasses import replace
 
 from farebox.domain.usage import Usage
 
-# Beyond it, JSON numbers are not reliable integers any more.
-_MAX_COUNT = 2**53 - 1
+# What a 64-bit counter can hold; no request has ever used a millionth of it.
+_MAX_COUNT = 2**63 - 1
 
 
 def read_count(value: object) -> int | None:
-    """Take a whole number from 0 to 2**53 - 1; anything else (bool, float, text, negative) is no count."""
+    """Take a whole number from 0 to 2**63 - 1; anything else (bool, float, text, negative) is no count."""
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MAX_COUNT:
         return value
     return None

@@ -137,13 +137,14 @@ class UsageFold:
             elif name in (*_OBJECTS, *_FROM_THE_START, "iterations"):
                 self._unread = (*self._unread, name)
         if is_delta and usage.get("cache_creation_input_tokens") is None:
-            self._raise_total(fields, _mapping(usage.get("cache_creation")), read_count(kept_total) or 0)
+            self._drop_outgrown_total(
+                fields, _mapping(usage.get("cache_creation")), read_count(kept_total) or 0
+            )
 
-    def _raise_total(self, fields: dict[str, object], split: Json, kept_total: int) -> None:
+    def _drop_outgrown_total(self, fields: dict[str, object], split: Json, kept_total: int) -> None:
         """A split that came without its total, as gateways send it, is not lost to the start's zero."""
-        total = sum(read_count(split.get(name)) or 0 for name in _LIFETIMES)
-        if total > kept_total:
-            fields["cache_creation_input_tokens"] = total
+        if sum(read_count(split.get(name)) or 0 for name in _LIFETIMES) > kept_total:
+            fields.pop("cache_creation_input_tokens", None)
 
     def _take_count(self, fields: dict[str, object], name: str, value: object) -> None:
         count = read_count(value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from farebox.domain.usage import Usage
@@ -33,7 +33,7 @@ def usage_object(api: str, usage: Json, service_tier: str | None = None) -> Usag
     return _READERS[api](usage, service_tier)
 
 
-def fold_stream(api: str, events: list[Json], service_tier: str | None = None) -> Answer:
+def fold_stream(api: str, events: Sequence[Json], service_tier: str | None = None) -> Answer:
     """Fold the decoded events of one stream. The last usage that the API sends is the one that counts."""
     if api == "messages":
         return _fold_messages(events)
@@ -50,7 +50,7 @@ def fold_stream(api: str, events: list[Json], service_tier: str | None = None) -
     return Answer(usage_object(api, usage, tier) if usage else None, model, is_final=is_final)
 
 
-def _fold_messages(events: list[Json]) -> Answer:
+def _fold_messages(events: Sequence[Json]) -> Answer:
     fold = UsageFold()
     for event in events:
         fold.event(event)

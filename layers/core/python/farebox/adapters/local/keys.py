@@ -9,15 +9,15 @@ from datetime import datetime
 
 import msgspec
 
-from farebox.adapters.local.audit import note_change
-from farebox.adapters.local.codec import (
+from farebox.adapters.local.sql.audit import note_change
+from farebox.adapters.local.sql.codec import (
     cursor_place,
     cursor_text,
     json_text,
     microseconds,
     optional_microseconds,
 )
-from farebox.adapters.local.database import Database
+from farebox.adapters.local.sql.database import Database
 from farebox.domain.errors import Conflict, NotFound
 from farebox.domain.identity import AdminKey, GatewayKey
 from farebox.ports import SYSTEM_ACTOR, Clock, Page

@@ -9,11 +9,11 @@ from typing import TypeAlias
 
 import msgspec
 
-from farebox.adapters.local import buckets, rows
-from farebox.adapters.local.buckets import BucketKey, Movement
-from farebox.adapters.local.codec import json_text, microseconds, moment_at
-from farebox.adapters.local.database import Database, Step
 from farebox.adapters.local.process import ProcessToken, is_known_dead
+from farebox.adapters.local.sql import buckets, rows
+from farebox.adapters.local.sql.buckets import BucketKey, Movement
+from farebox.adapters.local.sql.codec import json_text, microseconds, moment_at
+from farebox.adapters.local.sql.database import Database, Step
 from farebox.domain.budget import Shortage, Touch
 from farebox.domain.errors import StoreFault
 from farebox.domain.record import Outcome, RequestRecord
@@ -114,8 +114,11 @@ class LocalLedger:
             if row is None:
                 buckets.add_settled(movements, booked)
                 rows.append_request(connection, request_id, record, booked)
-            elif row[0] == Outcome.EXPIRED and record.outcome is not Outcome.EXPIRED:
-                _correct(connection, request_id, record, booked, rows.decoded_entries(row[1]), movements)
+            elif _awaits_correction(connection, request_id, row[0]) and record.outcome is not Outcome.EXPIRED:
+                buckets.add_settled(movements, booked)
+                for key, amount in rows.decoded_entries(row[1]).items():
+                    movements.setdefault(key, Movement()).settled -= amount
+                rows.append_correction(connection, request_id, record, movements)
             buckets.move(connection, movements)
 
         await self._database.write(step)
@@ -186,25 +189,9 @@ def _rehold(connection: sqlite3.Connection, old: Sequence[Touch], new: Sequence[
 
 def _refuse_if_swept(connection: sqlite3.Connection, request_id: str) -> None:
     row = connection.execute(_BOOKED, (request_id,)).fetchone()
-    if row and row[0] == Outcome.EXPIRED:
+    if row and _awaits_correction(connection, request_id, row[0]):
         raise StoreFault(f"the hold of request {request_id} ran out and was booked")
 
 
-def _correct(
-    connection: sqlite3.Connection,
-    request_id: str,
-    record: RequestRecord,
-    booked: Sequence[Touch],
-    expired: dict[BucketKey, int],
-    movements: dict[BucketKey, Movement],
-) -> None:
-    difference: dict[BucketKey, Movement] = {}
-    buckets.add_settled(difference, booked)
-    for key, amount in expired.items():
-        difference.setdefault(key, Movement()).settled -= amount
-    if not rows.append_correction(connection, request_id, record, difference):
-        return
-    for key, movement in difference.items():
-        target = movements.setdefault(key, movement)
-        if target is not movement:
-            target.settled += movement.settled
+def _awaits_correction(connection: sqlite3.Connection, request_id: str, outcome: str) -> bool:
+    return outcome == Outcome.EXPIRED and not rows.is_corrected(connection, request_id)

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from farebox.adapters.local.audit import note_change
-from farebox.adapters.local.codec import json_text, microseconds, moment_at
-from farebox.adapters.local.database import Database
+from farebox.adapters.local.sql.audit import note_change
+from farebox.adapters.local.sql.codec import json_text, microseconds, moment_at
+from farebox.adapters.local.sql.database import Database
 from farebox.domain.budget import Unit
 from farebox.domain.config import Policy
 from farebox.domain.errors import ConfigInvalid, Conflict
@@ -74,7 +74,7 @@ class LocalPolicies:
             version = _version(connection)
             if version != expected_version:
                 raise Conflict(
-                    f"The policy was changed meanwhile (version {version}, not {expected_version}). Try again."
+                    f"The policy has changed meanwhile (version {version}, not {expected_version}). Retry."
                 )
             if not upserts and not deletes:
                 return version

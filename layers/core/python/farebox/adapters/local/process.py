@@ -22,7 +22,11 @@ class ProcessToken:
 
 def this_process() -> ProcessToken:
     """Name the calling process."""
-    pid = os.getpid()
+    return token_of(os.getpid())
+
+
+def token_of(pid: int) -> ProcessToken:
+    """Name a process of this machine."""
     return ProcessToken(_machine(), pid, _started(pid))
 
 

@@ -9,11 +9,11 @@ from datetime import datetime
 
 import msgspec
 
-from farebox.adapters.local import audit, rows
-from farebox.adapters.local.buckets import standing_of
-from farebox.adapters.local.codec import cursor_place, cursor_text, optional_microseconds
-from farebox.adapters.local.database import Database
-from farebox.adapters.local.verify import drifts
+from farebox.adapters.local.sql import audit, rows
+from farebox.adapters.local.sql.buckets import standing_of
+from farebox.adapters.local.sql.codec import cursor_place, cursor_text, optional_microseconds
+from farebox.adapters.local.sql.database import Database
+from farebox.adapters.local.sql.verify import drifts
 from farebox.domain.budget import Budget, Standing
 from farebox.domain.errors import ConfigInvalid
 from farebox.domain.record import RequestRecord
@@ -34,7 +34,6 @@ _REQUESTS = f"""
     ORDER BY at_us DESC, sequence DESC LIMIT ?4
 """
 
-# The name of a metadata field is compared as a value: as a JSON path, a quote in it could not be written.
 _GROUPS = {
     "key": "workspace, key",
     "user": "NULL, user",
@@ -42,8 +41,9 @@ _GROUPS = {
     "model": "NULL, model",
     "provider": "NULL, provider",
     "session": "NULL, session_id",
-    METADATA_PREFIX: "NULL, (SELECT value FROM json_each(metadata) WHERE json_each.key = ?3)",
 }
+# The name of a metadata field is compared as a value: as a JSON path, a quote in it could not be written.
+_METADATA_GROUP = "NULL, (SELECT value FROM json_each(metadata) WHERE json_each.key = ?3)"
 
 _USAGE = """
     SELECT {group}, count(*), sum(is_error), sum(input_tokens), sum(cache_read_tokens),
@@ -88,14 +88,14 @@ class LocalReports:
         self, *, by: str, since: datetime | None, until: datetime | None = None
     ) -> Sequence[UsageRow]:
         """Sum rows from `since` up to, not including, `until`; dearest first."""
-        prefix, dot, field = by.partition(".")
-        dimension = prefix + dot if field else by
-        if dimension not in _GROUPS:
-            raise ConfigInvalid("by", f"'{by}' is none of {', '.join(_GROUPS)}NAME")
-        query = _USAGE.format(group=_GROUPS[dimension], current=_CURRENT)
-        arguments = [optional_microseconds(since), optional_microseconds(until)]
-        if dimension == METADATA_PREFIX:
-            arguments.append(field)  # type: ignore[arg-type]
+        arguments: tuple[object, ...] = (optional_microseconds(since), optional_microseconds(until))
+        name = by.removeprefix(METADATA_PREFIX)
+        if name and name != by:
+            query, arguments = _usage_query(_METADATA_GROUP), (*arguments, name)
+        elif by in _GROUPS:
+            query = _usage_query(_GROUPS[by])
+        else:
+            raise ConfigInvalid("by", f"'{by}' is none of {', '.join(_GROUPS)}, {METADATA_PREFIX}NAME")
 
         def step(connection: sqlite3.Connection) -> list[UsageRow]:
             return _usage_rows(connection.execute(query, arguments).fetchall())
@@ -137,6 +137,10 @@ class LocalReports:
     async def verify(self) -> Sequence[str]:
         """Recompute every bucket from ledger rows and open holds; give one line for each drift."""
         return await self._database.read(drifts)
+
+
+def _usage_query(group: str) -> str:
+    return _USAGE.format(group=group, current=_CURRENT)
 
 
 def _usage_rows(found: Sequence[tuple[str | None, str | None, *tuple[int, ...]]]) -> list[UsageRow]:

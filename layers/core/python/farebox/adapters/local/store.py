@@ -8,13 +8,13 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from farebox.adapters.local.database import Database, connect, is_busy
 from farebox.adapters.local.keys import LocalKeys
 from farebox.adapters.local.ledger import LocalLedger
-from farebox.adapters.local.migrations import check_version, packaged_migrations
 from farebox.adapters.local.policies import LocalPolicies
 from farebox.adapters.local.process import this_process
 from farebox.adapters.local.reports import LocalReports
+from farebox.adapters.local.sql.database import Database, connect, is_busy
+from farebox.adapters.local.sql.migrations import check_version, packaged_migrations
 from farebox.domain.errors import StoreFault
 from farebox.ports import Clock
 

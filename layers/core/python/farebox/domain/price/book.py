@@ -152,7 +152,7 @@ class PriceBook:
     def _conclude(
         self, served: Served, usage: Usage, quotes: tuple[_Quote, ...], main: _Quote, total: Fraction
     ) -> Cost:
-        rates = _rates_text(main, prompt_tokens(usage))
+        rates = _rates_text(main, usage.prompt_tokens)
         charged = ceil(total)
         if usage.unmetered or not all(quote.is_known for quote in quotes):
             return Cost(None, CostStatus.UNPRICED, charged, self.version, rates)

@@ -11,24 +11,14 @@ from farebox.domain.identity import ADMIN_KEY_PREFIX, AdminKey, is_key_text, key
 from farebox.ports import Clock, Keys
 
 
-class AdminKeyRefused(KeyRefused):
-    """The same words for a missing, unknown, revoked and expired key."""
-
-    @property
-    def message(self) -> str:
-        return (
-            "This needs a valid farebox admin key: send Authorization: Bearer fba-... or x-portkey-api-key."
-        )
-
-
 def admin_key_check(keys: Keys, clock: Clock) -> Callable[[Request], Awaitable[AdminKey]]:
-    """Make the check that every route of the admin plane depends on. It raises `AdminKeyRefused`."""
+    """Make the check that every route of the admin plane depends on. It raises `KeyRefused`."""
 
     async def check(request: Request) -> AdminKey:
         text = _presented(request)
         key = await keys.find_admin_key(key_hash(text)) if is_key_text(text, ADMIN_KEY_PREFIX) else None
         if key is None or not key.is_valid(clock.now()):
-            raise AdminKeyRefused()
+            raise KeyRefused()
         request.state.actor = f"admin:{key.name}"
         return key
 

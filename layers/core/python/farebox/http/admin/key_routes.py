@@ -59,20 +59,13 @@ class Rotation(Section):
 def key_router(ports: AdminPorts) -> APIRouter:
     """Make the routes."""
     router = APIRouter(prefix="/v1/api-keys", tags=["gateway keys"])
+    _add_lists(router, ports)
+    _add_changes(router, ports)
+    _add_secrets(router, ports)
+    return router
 
-    @router.post("", status_code=201)
-    async def create(request: Request, body: NewKey) -> Row:
-        """Create a key and give its secret, once."""
-        now = ports.clock.now()
-        await _check_references(body, ports)
-        attributes = key_attributes(body)
-        if body.expires is not None:
-            attributes = replace(attributes, expires_at=_expiry(body.expires, ports))
-        issued = await issue_gateway_key(
-            attributes, ports.keys, ports.clock, ports.randomness, actor=actor(request)
-        )
-        return issued_key_row(issued, now)
 
+def _add_lists(router: APIRouter, ports: AdminPorts) -> None:
     @router.get("")
     async def list_keys(
         workspace: Workspace = None,
@@ -89,6 +82,8 @@ def key_router(ports: AdminPorts) -> APIRouter:
         """Give one key."""
         return key_row(await ports.keys.get_gateway_key(name_or_id, workspace), ports.clock.now())
 
+
+def _add_changes(router: APIRouter, ports: AdminPorts) -> None:
     @router.put("/{name_or_id}")
     async def update(
         request: Request, name_or_id: str, body: dict[str, object], workspace: Workspace = None
@@ -107,6 +102,21 @@ def key_router(ports: AdminPorts) -> APIRouter:
         revoked = await revoke_gateway_key(key, ports.keys, ports.clock, actor=actor(request))
         return key_row(revoked, ports.clock.now())
 
+
+def _add_secrets(router: APIRouter, ports: AdminPorts) -> None:
+    @router.post("", status_code=201)
+    async def create(request: Request, body: NewKey) -> Row:
+        """Create a key and give its secret, once."""
+        now = ports.clock.now()
+        await _check_references(body, ports)
+        attributes = key_attributes(body)
+        if body.expires is not None:
+            attributes = replace(attributes, expires_at=_expiry(body.expires, ports))
+        issued = await issue_gateway_key(
+            attributes, ports.keys, ports.clock, ports.randomness, actor=actor(request)
+        )
+        return issued_key_row(issued, now)
+
     @router.post("/{name_or_id}/rotate")
     async def rotate(
         request: Request, name_or_id: str, body: Rotation | None = None, workspace: Workspace = None
@@ -118,8 +128,6 @@ def key_router(ports: AdminPorts) -> APIRouter:
             key, overlap, ports.keys, ports.clock, ports.randomness, actor=actor(request)
         )
         return {**issued_key_row(issued, ports.clock.now()), "old_valid_until": utc_text(old_valid_until)}
-
-    return router
 
 
 def _changed_section(key: GatewayKey, body: dict[str, object], ports: AdminPorts) -> KeySection:

@@ -7,7 +7,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from farebox.domain.errors import BodyTooLarge, NotFound
+from farebox.domain.config import DEFAULT_WORKSPACE
+from farebox.domain.errors import NotFound
 from farebox.domain.policy import (
     BUDGET,
     BUILTIN_PROVIDERS,
@@ -29,7 +30,6 @@ from farebox.http.policy_sections import (
     Section,
     WorkspaceSection,
 )
-from farebox.http.policy_text import TEXT_BYTES_MAX
 from farebox.ports import Resource
 
 Flag = Annotated[bool, Query()]
@@ -42,7 +42,7 @@ def apply_router(editor: PolicyEditor) -> APIRouter:
     @router.post("/v1/apply")
     async def apply(request: Request, dry_run: Flag = False, prune: Flag = False) -> Row:
         """Apply a policy document, sent as YAML or JSON text. Secrets of new keys are told here only."""
-        document = parse_policy_text(await _body(request))
+        document = parse_policy_text(await request.body())
         applied = await editor.apply(document, actor=actor(request), prune=prune, dry_run=dry_run)
         return {
             "version": applied.version,
@@ -113,6 +113,7 @@ def _kind_router(
 
 
 async def _resources(ports: AdminPorts, kind: str) -> list[Resource]:
+    """Give what is stored, and what is there without being stored."""
     _, stored = await ports.policies.resources()
     found = [each for each in stored if each.kind == kind]
     if kind == PROVIDER and not found:
@@ -121,16 +122,9 @@ async def _resources(ports: AdminPorts, kind: str) -> list[Resource]:
             document = {"slug": spec.slug, "type": spec.type, "credential": spec.credential}
             document |= {"base_url": spec.base_url} if spec.base_url else {}
             found.append(Resource(PROVIDER, spec.slug, document, position, ORIGIN_BUILTIN, now))
+    if kind == WORKSPACE and all(each.name != DEFAULT_WORKSPACE for each in found):
+        builtin = {"slug": DEFAULT_WORKSPACE}
+        found.insert(
+            0, Resource(WORKSPACE, DEFAULT_WORKSPACE, builtin, -1, ORIGIN_BUILTIN, ports.clock.now())
+        )
     return found
-
-
-async def _body(request: Request) -> bytes:
-    """Read the body without holding more of it than a document may have."""
-    chunks: list[bytes] = []
-    size = 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > TEXT_BYTES_MAX:
-            raise BodyTooLarge(TEXT_BYTES_MAX)
-        chunks.append(chunk)
-    return b"".join(chunks)

@@ -45,7 +45,7 @@ _BOTH = "SELECT request_id FROM hold JOIN ledger ON ledger.id = hold.request_id 
 def drifts(connection: sqlite3.Connection) -> list[str]:
     """Give one line for each bucket whose sums do not match, and for each request both open and settled."""
     found = [*connection.execute(_SETTLED).fetchall(), *connection.execute(_HELD).fetchall()]
-    source = {"settled": "the ledger", "held": "open holds"}
+    source = {"settled": "ledger rows", "held": "open holds"}
     lines = [
         f"budget '{budget}', bucket '{bucket}', window {window}: {what} is {stored},"
         f" but {source[what]} make {expected} ({'picodollars' if unit == 'usd' else unit})"

@@ -13,7 +13,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TypeVar
 
-from farebox.adapters.local.migrations import migrate, packaged_migrations
+from farebox.adapters.local.sql.migrations import migrate, packaged_migrations
 from farebox.domain.errors import StoreFault
 
 Argument = TypeVar("Argument")
@@ -33,8 +33,9 @@ _log = logging.getLogger("farebox.store")
 class Database:
     """The hot connection, which never waits on the event loop, and short-lived ones in worker threads."""
 
-    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+    def __init__(self, path: Path, connection: sqlite3.Connection, lock_wait_s: float) -> None:
         self.path = path
+        self._lock_wait_s = lock_wait_s
         self._connection = connection
         self._workers = ThreadPoolExecutor(max_workers=2, thread_name_prefix="farebox-store")
         self._jitter = random.Random(os.getpid())
@@ -42,10 +43,14 @@ class Database:
         self._checkpoint: Future[None] | None = None
 
     @classmethod
-    def open(cls, path: Path, migrations: tuple[str, ...] | None = None) -> Database:
+    def open(
+        cls, path: Path, migrations: tuple[str, ...] | None = None, lock_wait_s: float = LOCK_WAIT_S
+    ) -> Database:
         """Open the file, making or upgrading it; only its owner may read it. Raises `StoreFault`."""
         if sqlite3.sqlite_version_info < OLDEST_SQLITE:
-            raise StoreFault(f"this Python has SQLite {sqlite3.sqlite_version} and 3.38 is the oldest that will do")
+            raise StoreFault(
+                f"this Python has SQLite {sqlite3.sqlite_version} and 3.38 is the oldest that will do"
+            )
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             # SQLite gives its -wal and -shm files the mode of the database.
@@ -63,7 +68,7 @@ class Database:
         except BaseException:
             connection.close()
             raise
-        return cls(path, connection)
+        return cls(path, connection, lock_wait_s)
 
     async def write(self, step: Step[Result]) -> Result:
         """Run a step as one transaction on the event loop; whatever it raises undoes all of it.
@@ -107,7 +112,7 @@ class Database:
             try:
                 return act()
             except sqlite3.Error as error:
-                if not is_busy(error) or waited_s >= LOCK_WAIT_S:
+                if not is_busy(error) or waited_s >= self._lock_wait_s:
                     raise _fault(error) from error
             # Jitter, since processes that lost the same race would meet again at the next one.
             nap_s = pause_s * self._jitter.uniform(0.5, 1.5)
@@ -155,8 +160,12 @@ class Database:
 def connect(path: Path) -> sqlite3.Connection:
     """Open a connection in the mode that every process uses: WAL, and transactions begun by hand only."""
     connection = sqlite3.connect(path, timeout=OPEN_TIMEOUT_S, isolation_level=None, check_same_thread=False)
-    connection.execute("PRAGMA synchronous = NORMAL")
-    connection.execute("PRAGMA foreign_keys = ON")
+    try:
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute("PRAGMA foreign_keys = ON")
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 

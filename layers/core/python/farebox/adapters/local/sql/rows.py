@@ -8,8 +8,8 @@ from datetime import datetime
 
 import msgspec
 
-from farebox.adapters.local.buckets import BucketKey, Movement, key_of
-from farebox.adapters.local.codec import json_text, microseconds
+from farebox.adapters.local.sql.buckets import BucketKey, Movement, key_of
+from farebox.adapters.local.sql.codec import json_text, microseconds
 from farebox.domain.budget import Touch
 from farebox.domain.record import Outcome, RequestRecord
 
@@ -37,14 +37,17 @@ def append_correction(
     request_id: str,
     record: RequestRecord,
     difference: Mapping[BucketKey, Movement],
-) -> bool:
-    """Write the row that replaces an expired one; False when there is one already."""
-    correction = f"{request_id}#correction"
-    if connection.execute("SELECT 1 FROM ledger WHERE id = ?", (correction,)).fetchone():
-        return False
+) -> None:
+    """Write the row that replaces an expired one; its entries are what it books on top, either sign."""
     entries = [(*key, movement.settled) for key, movement in difference.items() if movement.settled]
-    connection.execute(_APPEND, (correction, "correction", request_id, *_record_columns(record, entries)))
-    return True
+    columns = _record_columns(record, entries)
+    connection.execute(_APPEND, (f"{request_id}#correction", "correction", request_id, *columns))
+
+
+def is_corrected(connection: sqlite3.Connection, request_id: str) -> bool:
+    """Say whether the true record of a swept request has come already."""
+    found = connection.execute("SELECT 1 FROM ledger WHERE corrects = ?", (request_id,))
+    return found.fetchone() is not None
 
 
 def append_reset(connection: sqlite3.Connection, key: BucketKey, settled: int, at: datetime) -> None:

@@ -8,7 +8,7 @@ from datetime import datetime
 
 import msgspec
 
-from farebox.adapters.local.codec import cursor_place, cursor_text, json_text, microseconds, moment_at
+from farebox.adapters.local.sql.codec import cursor_place, cursor_text, json_text, microseconds, moment_at
 from farebox.ports import AuditEntry, Page
 
 Document = Mapping[str, object]

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from farebox.adapters.local.codec import optional_microseconds
+from farebox.adapters.local.sql.codec import optional_microseconds
 from farebox.domain.budget import Budget, Shortage, Standing, Touch, Window
 
 BucketKey: TypeAlias = tuple[str, str, str, str]

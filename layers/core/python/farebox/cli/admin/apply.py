@@ -1,0 +1,63 @@
+"""`farebox apply`: brings a gateway's policy in line with a file and prints what that changes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from farebox.cli.admin.client import connect
+from farebox.cli.options import AsJson, Data
+from farebox.cli.tables import print_json
+
+_MARKS = {"created": "+", "changed": "~", "pruned": "-", "unchanged": " "}
+
+File = Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True, help="YAML or JSON.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would change, and change nothing.")]
+Prune = Annotated[
+    bool, typer.Option("--prune", help="Remove what earlier applies created and the file no longer has.")
+]
+
+
+def apply(
+    file: File, dry_run: DryRun = False, prune: Prune = False, as_json: AsJson = False, data: Data = None
+) -> None:
+    """Apply a policy file: validated whole, then created or changed by slug or name.
+
+    Secrets of new keys are printed once.
+    """
+    answer = connect(data).post("apply", body=file.read_bytes(), dry_run=_flag(dry_run), prune=_flag(prune))
+    if as_json:
+        print_json(answer)
+        return
+    for change in answer["changes"]:
+        _print_change(change)
+    for warning in answer["warnings"]:
+        typer.echo(f"WARNING {warning}")
+    counts = {action: sum(each["action"] == action for each in answer["changes"]) for action in _MARKS}
+    told = (
+        ", ".join(f"{count} {action}" for action, count in counts.items() if count) or "nothing in the file"
+    )
+    typer.echo(f"{'would be: ' if dry_run else ''}{told} (policy version {answer['version']})")
+    for created in answer["created_keys"]:
+        typer.echo(f"key {created['workspace']}/{created['name']} (shown once): {created['key']}")
+
+
+def _print_change(change: dict[str, Any]) -> None:
+    if change["action"] == "unchanged":
+        return
+    mark = _MARKS[change["action"]]
+    typer.echo(f"{mark} {change['kind'].replace('_', ' ')} {change['name']}")
+    if change["action"] == "changed":
+        for field in change["fields"]:
+            typer.echo(f"    {field['path']}: {_value(field['before'])} -> {_value(field['after'])}")
+
+
+def _value(value: object) -> str:
+    return "(none)" if value is None else json.dumps(value, ensure_ascii=False)
+
+
+def _flag(is_set: bool) -> str:
+    return "true" if is_set else "false"

@@ -1,0 +1,124 @@
+"""`farebox keys`: create, list, rotate and revoke gateway keys."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+import typer
+
+from farebox.cli.admin.client import connect
+from farebox.cli.options import AsJson, Data
+from farebox.cli.tables import moment, print_json, print_table
+
+_SPAN = re.compile(r"([0-9]{1,6})([smhd]?)")
+_UNITS_S = {"": 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
+
+NameOrId = Annotated[str, typer.Argument(metavar="NAME_OR_ID")]
+Workspace = Annotated[str | None, typer.Option(help="The key's workspace, when the name alone is not clear.")]
+
+
+def create(
+    name: Annotated[str, typer.Option(help="Unique in its workspace.")],
+    workspace: Annotated[str, typer.Option()] = "default",
+    user: Annotated[str | None, typer.Option(help="Whose usage it is.")] = None,
+    models: Annotated[str | None, typer.Option(help="Globs it may ask for, with commas between.")] = None,
+    providers: Annotated[str | None, typer.Option(help="Slugs it may reach, with commas between.")] = None,
+    config: Annotated[str | None, typer.Option(help="Slug of its default config.")] = None,
+    metadata: Annotated[list[str] | None, typer.Option(metavar="K=V", help="May be repeated.")] = None,
+    expires: Annotated[str | None, typer.Option(help="A span such as 30d, or a time.")] = None,
+    as_json: AsJson = False,
+    data: Data = None,
+) -> None:
+    """Create a gateway key and print its secret, once."""
+    wanted: dict[str, object] = {
+        "name": name,
+        "workspace": workspace,
+        "user": user,
+        "models": _split(models),
+        "providers": _split(providers),
+        "config": config,
+        "metadata": _pairs(metadata or []),
+        "expires": expires,
+    }
+    body = {field: value for field, value in wanted.items() if value not in (None, [], {})}
+    _print_secret(connect(data).post("api-keys", body=body), as_json)
+
+
+def list_keys(
+    workspace: Annotated[str | None, typer.Option(help="Only this workspace's.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1_000)] = 1_000,
+    cursor: Annotated[str | None, typer.Option(help="The `next` of the page before.")] = None,
+    as_json: AsJson = False,
+    data: Data = None,
+) -> None:
+    """List gateway keys, revoked ones included."""
+    answer = connect(data).get("api-keys", workspace=workspace, limit=limit, cursor=cursor)
+    if as_json:
+        print_json(answer)
+        return
+    columns = ("name", "workspace", "state", "shown", "user", "expires")
+    rows = [
+        [
+            row["name"],
+            row["workspace"],
+            row["state"],
+            row["shown"],
+            row["user"],
+            moment(row["expires_at"])[:10],
+        ]
+        for row in answer["rows"]
+    ]
+    print_table(columns, rows)
+    if answer["next"]:
+        typer.echo(f"more: --cursor {answer['next']}")
+
+
+def rotate(
+    name_or_id: NameOrId,
+    overlap: Annotated[
+        str, typer.Option(help="For how long the old secret still opens: 0, 30m, 12h.")
+    ] = "30m",
+    workspace: Workspace = None,
+    as_json: AsJson = False,
+    data: Data = None,
+) -> None:
+    """Give a key a new secret and print it, once."""
+    match = _SPAN.fullmatch(overlap)
+    if match is None:
+        raise typer.BadParameter("must be 0 or a span such as 30m or 12h", param_hint="--overlap")
+    body = {"overlap_s": int(match[1]) * _UNITS_S[match[2]]}
+    answer = connect(data).post("api-keys", name_or_id, "rotate", body=body, workspace=workspace)
+    _print_secret(answer, as_json)
+    if not as_json:
+        typer.echo(f"the old secret opens until {moment(answer['old_valid_until'])} UTC")
+
+
+def revoke(
+    name_or_id: NameOrId, workspace: Workspace = None, as_json: AsJson = False, data: Data = None
+) -> None:
+    """Revoke a key for good."""
+    answer = connect(data).delete("api-keys", name_or_id, workspace=workspace)
+    if as_json:
+        print_json(answer)
+    else:
+        typer.echo(f"revoked {answer['workspace']}/{answer['name']}")
+
+
+def _print_secret(answer: dict[str, object], as_json: bool) -> None:
+    if as_json:
+        print_json(answer)
+    else:
+        typer.echo(f"key {answer['workspace']}/{answer['name']} ({answer['id']}), shown once:")
+        typer.echo(f"{answer['key']}")
+
+
+def _split(text: str | None) -> list[str]:
+    return [part.strip() for part in (text or "").split(",") if part.strip()]
+
+
+def _pairs(texts: list[str]) -> dict[str, str]:
+    pairs = [text.partition("=") for text in texts]
+    if not all(name and equals for name, equals, _ in pairs):
+        raise typer.BadParameter("must read NAME=VALUE", param_hint="--metadata")
+    return {name: value for name, _, value in pairs}

@@ -1,0 +1,137 @@
+"""`farebox budgets`, `usage`, `requests` and `ledger`: what was spent, on what, and what is left."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from farebox.cli.admin.client import connect
+from farebox.cli.options import AsJson, Data
+from farebox.cli.tables import moment, print_csv, print_json, print_table, usd
+
+_INPUT_FIELDS = ("input_tokens", "cache_read_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens")
+_USAGE_FIELDS = ("requests", "errors", *_INPUT_FIELDS, "output_tokens", "cost_usd")
+
+BudgetName = Annotated[str, typer.Argument(metavar="NAME")]
+
+
+def list_budgets(as_json: AsJson = False, data: Data = None) -> None:
+    """List what every budget has left in its current window."""
+    answer = connect(data).get("budgets")
+    if as_json:
+        print_json(answer)
+        return
+    columns = ("budget", "bucket", "state", "limit", "spent", "left", "resets UTC")
+    rows = [
+        [
+            row["name"],
+            row["bucket"],
+            row["state"],
+            *(_amount(row, field) for field in ("limit", "settled", "available")),
+            moment(row["window"]["end"])[5:16] if row["window"]["end"] else "never",
+        ]
+        for row in answer["rows"]
+    ]
+    print_table(columns, rows, numbers=("limit", "spent", "left", "resets UTC"))
+
+
+def reset_budget(
+    name: BudgetName,
+    bucket: Annotated[str | None, typer.Option(help="Only this bucket; else all of the budget's.")] = None,
+    as_json: AsJson = False,
+    data: Data = None,
+) -> None:
+    """Start a budget's current window anew by a correcting entry in the ledger."""
+    body = {} if bucket is None else {"bucket": bucket}
+    answer = connect(data).post("policies", "usage-limits", name, "reset", body=body)
+    if as_json:
+        print_json(answer)
+    else:
+        typer.echo(f"reset {answer['buckets_reset']} bucket(s) of {name}")
+
+
+def usage(
+    by: Annotated[
+        str, typer.Option(help="key, user, workspace, model, provider, session or metadata.NAME.")
+    ] = "key",
+    since: Annotated[str | None, typer.Option(help="A span such as 30d or 12h, or a time.")] = None,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+    as_json: AsJson = False,
+    data: Data = None,
+) -> None:
+    """Sum up requests, tokens and cost."""
+    if as_csv and as_json:
+        raise typer.BadParameter("choose one of --csv and --json")
+    answer = connect(data).get("usage", by=by, since=since)
+    if as_json:
+        print_json(answer)
+        return
+    if as_csv:
+        print_csv((by, *_USAGE_FIELDS), answer["rows"])
+        return
+    columns = (by, "requests", "errors", "input", "cached", "output", "cost")
+    rows = [_usage_cells(row[by], row) for row in answer["rows"]]
+    if rows:
+        rows.append(_usage_cells("total", answer["total"]))
+    print_table(columns, rows, numbers=columns[1:])
+
+
+def requests(
+    limit: Annotated[int, typer.Option(min=1, max=1_000)] = 20,
+    session: Annotated[str | None, typer.Option(help="Only this session's.")] = None,
+    cursor: Annotated[str | None, typer.Option(help="The `next` of the page before.")] = None,
+    as_json: AsJson = False,
+    data: Data = None,
+) -> None:
+    """List requests, newest first."""
+    answer = connect(data).get("requests", limit=limit, session=session, cursor=cursor)
+    if as_json:
+        print_json(answer)
+        return
+    columns = ("at UTC", "key", "model", "outcome", "input", "output", "cost")
+    rows = [
+        [
+            moment(row["at"])[5:],
+            row["key"],
+            row["model"],
+            row["outcome"],
+            sum(row[field] for field in _INPUT_FIELDS),
+            row["output_tokens"],
+            usd(row["cost_usd"]) if row["cost_usd"] is not None else row["cost_status"],
+        ]
+        for row in answer["rows"]
+    ]
+    print_table(columns, rows, numbers=("at UTC", "input", "output", "cost"))
+    if answer["next"]:
+        typer.echo(f"more: --cursor {answer['next']}")
+
+
+def verify_ledger(as_json: AsJson = False, data: Data = None) -> None:
+    """Recompute every bucket from the ledger; exit status 1 when one has drifted."""
+    answer = connect(data).get("ledger", "verify")
+    if as_json:
+        print_json(answer)
+    else:
+        for row in answer["rows"]:
+            typer.echo(row["drift"])
+        typer.echo("the ledger is sound" if answer["ok"] else f"{len(answer['rows'])} drift(s)")
+    if not answer["ok"]:
+        raise typer.Exit(1)
+
+
+def _amount(row: dict[str, Any], field: str) -> str:
+    return usd(row[field]) if row["unit"] == "usd" else str(row[field])
+
+
+def _usage_cells(group: object, row: dict[str, Any]) -> list[object]:
+    cached = row["cache_read_tokens"] + row["cache_write_5m_tokens"] + row["cache_write_1h_tokens"]
+    return [
+        group,
+        row["requests"],
+        row["errors"],
+        row["input_tokens"],
+        cached,
+        row["output_tokens"],
+        usd(row["cost_usd"]),
+    ]

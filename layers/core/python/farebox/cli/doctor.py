@@ -1,0 +1,382 @@
+"""`farebox doctor`: asks everything that must be right for Claude Code to work through the gateway.
+
+A check never stops the next one. What it finds is told with one line on how to mend it.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import ssl
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from enum import StrEnum
+from typing import Any
+from urllib.parse import urlsplit
+
+import typer
+
+from farebox import __version__
+from farebox.cli.admin.client import AdminClient, GatewayRefused, GatewayUnreachable, connect
+from farebox.cli.claude import KEY_HEADER, OTHER_ROUTES, find_credentials, header_names
+from farebox.cli.credentials import Credentials
+from farebox.cli.options import AsJson, Data
+from farebox.cli.tables import print_json
+from farebox.compose.clock import system_clock
+from farebox.compose.prices import load_prices
+from farebox.compose.settings import load_settings, process_environment
+from farebox.domain.config import CALLER_CREDENTIAL, DEMO_TYPE, admits
+from farebox.domain.errors import FareboxError
+from farebox.domain.identity import GATEWAY_KEY_PREFIX
+from farebox.domain.price import PriceBook
+from farebox.ports import Clock
+from farebox.providers.anthropic import DEFAULT_BASE_URL
+from farebox.providers.base import split_base_url
+from farebox.providers.registry import PROVIDERS
+
+CLAUDE_CODE_MODELS = ("claude-opus-5-5", "claude-sonnet-5-5", "claude-haiku-5-5")
+RECENT_REQUESTS = 200
+ANSWER_S = 30.0
+CONNECT_S = 10.0
+SKEW_MAX_S = 60
+# The demo model writes 4 tokens every 20 ms, so this answer takes 400 ms when nobody collects it first.
+STREAMED_TOKENS = 80
+STREAM_SPREAD_MIN_MS = 150
+STREAM_PIECES_MIN = 5
+
+Environment = Mapping[str, str]
+
+
+class State(StrEnum):
+    """How a check ended. Only `fail` makes the command fail."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at. `mend` says what to do about it, empty when nothing is to be done."""
+
+    name: str
+    state: State
+    found: str
+    mend: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What the data plane said. `at_ms` has the moment at which each piece of the body arrived."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    at_ms: tuple[int, ...]
+
+    @property
+    def is_of_provider(self) -> bool:
+        """Whether a provider said it. What the gateway says by itself names none."""
+        return "x-farebox-provider" in self.headers
+
+    @property
+    def message(self) -> str:
+        """Give the words of an error, on one line."""
+        try:
+            return " ".join(str(json.loads(self.body)["error"]["message"]).split())
+        except (ValueError, KeyError, TypeError):
+            return f"HTTP status {self.status}"
+
+
+def doctor_command(as_json: AsJson = False, data: Data = None) -> None:
+    """Check gateway, providers, prices, streaming and environment; exit status 1 if one fails."""
+    environment = process_environment()
+    clock = system_clock()
+    settings = load_settings(environment)
+    try:
+        admin = connect(data)
+        credentials = None if data is None and settings.url else find_credentials(settings, data)
+        base_url = credentials.base_url if credentials else settings.url or ""
+        checks = [*check_gateway(admin, base_url, credentials, load_prices(), clock)]
+    except GatewayUnreachable as error:
+        base_url, checks = "", [Check("gateway", State.FAIL, str(error), "start it, or say where it is")]
+    checks += check_environment(environment, base_url)
+    failed = any(check.state is State.FAIL for check in checks)
+    if as_json:
+        print_json({"ok": not failed, "rows": [asdict(check) for check in checks], "next": None})
+    else:
+        for check in checks:
+            typer.echo(f"{check.state:<5} {check.name}: {check.found}")
+            if check.mend:
+                typer.echo(f"      -> {check.mend}")
+    if failed:
+        raise typer.Exit(1)
+
+
+def check_gateway(
+    admin: AdminClient, base_url: str, credentials: Credentials | None, prices: PriceBook, clock: Clock
+) -> Iterator[Check]:
+    """Check a gateway from the outside in; nothing of it is asked when it does not answer."""
+    try:
+        health = _ask(clock, base_url, "GET", "/healthz")
+        described = _ask(clock, base_url, "GET", "/admin/openapi.json")
+    except (OSError, http.client.HTTPException, FareboxError) as error:
+        yield Check("gateway", State.FAIL, f"{base_url} does not answer: {error}", "start `farebox serve`")
+        return
+    yield _health(base_url, health, described)
+    yield from _skew("gateway's clock", health.headers.get("date"), clock)
+    try:
+        providers = admin.get("providers")["rows"]
+        recent = admin.get("requests", limit=RECENT_REQUESTS)["rows"]
+    except (GatewayRefused, GatewayUnreachable) as error:
+        mend = "check FAREBOX_ADMIN_KEY, or the admin_key of credentials.json"
+        yield Check("admin key", State.FAIL, str(error), mend)
+        return
+    yield Check("admin key", State.OK, "the admin plane takes it")
+    key = credentials.gateway_key if credentials else None
+    for row in providers:
+        yield from check_provider(row, base_url, key, clock)
+    yield check_prices(prices, recent, clock.now())
+    yield check_streaming(providers, base_url, key, clock)
+
+
+def check_provider(row: Mapping[str, Any], base_url: str, key: str | None, clock: Clock) -> Iterator[Check]:
+    """Check that a provider is served, can be reached from here, and takes the credential we keep for it."""
+    name = f"provider {row['slug']}"
+    if row["type"] not in PROVIDERS:
+        mend = "remove it from the policy file, or wait for a version that does"
+        yield Check(name, State.WARN, f"type '{row['type']}' is not served by this version", mend)
+        return
+    if row["type"] == DEMO_TYPE:
+        yield Check(name, State.OK, "built in; needs no credential")
+        return
+    yield from _reach(name, row.get("base_url") or DEFAULT_BASE_URL, clock)
+    if row["credential"] == CALLER_CREDENTIAL:
+        found = "each caller brings their own login or key; nothing to prove here"
+        yield Check(f"{name}, credential", State.OK, found)
+    elif key is None:
+        mend = "run doctor where credentials.json is"
+        yield Check(f"{name}, credential", State.WARN, "not proven without a gateway key", mend)
+    else:
+        yield _prove_credential(f"{name}, credential", row, base_url, key, clock)
+
+
+def check_prices(prices: PriceBook, recent: list[dict[str, Any]], now: datetime) -> Check:
+    """Check that the models in use lately, and those that Claude Code asks for by itself, have prices."""
+    asked = {
+        model
+        for model in CLAUDE_CODE_MODELS
+        if not prices.rates(provider="anthropic", model=model, region=None, at=now).is_known
+    }
+    unknown = sorted(asked | {str(row["model"]) for row in recent if row["cost_status"] == "unpriced"})
+    if unknown:
+        mend = "update farebox, or give the provider `prices` for them; until then a ceiling is charged"
+        return Check("prices", State.WARN, f"no price for {', '.join(unknown)}", mend)
+    used = len({row["model"] for row in recent})
+    return Check("prices", State.OK, f"known for Claude Code's defaults and the {used} model(s) used lately")
+
+
+def check_streaming(providers: list[dict[str, Any]], base_url: str, key: str | None, clock: Clock) -> Check:
+    """Stream an answer of the demo model and look at when its pieces arrive."""
+    slug = next((row["slug"] for row in providers if row["type"] == DEMO_TYPE), None)
+    if slug is None:
+        mend = "add {slug: demo, type: demo} to the providers of the policy file to have it checked"
+        return Check("streaming", State.WARN, "not checked: no provider of type demo", mend)
+    if key is None:
+        mend = "run doctor where credentials.json is"
+        return Check("streaming", State.WARN, "not checked without a gateway key", mend)
+    body = {
+        "model": f"@{slug}/claude-demo",
+        "max_tokens": STREAMED_TOKENS,
+        "stream": True,
+        "messages": [{"role": "user", "content": f"demo: long {STREAMED_TOKENS}"}],
+    }
+    try:
+        reply = _ask(clock, base_url, "POST", "/v1/messages", body, {KEY_HEADER: key})
+    except (OSError, http.client.HTTPException) as error:
+        return Check("streaming", State.FAIL, f"the stream broke off: {error}", "read the gateway's log")
+    return judge_stream(reply)
+
+
+def judge_stream(reply: Reply) -> Check:
+    """Say whether an answer of the demo model came event by event, whole, with its ping."""
+    if reply.status != 200:
+        mend = "give this gateway key the demo provider and some budget to have it checked"
+        return Check("streaming", State.WARN, f"not checked: {reply.message}", mend)
+    if b"event: message_stop" not in reply.body:
+        mend = "find out what between here and the gateway cuts connections"
+        return Check("streaming", State.FAIL, "the stream ended before message_stop", mend)
+    spread_ms = reply.at_ms[-1] - reply.at_ms[0]
+    if len(reply.at_ms) < STREAM_PIECES_MIN or spread_ms < STREAM_SPREAD_MIN_MS:
+        found = f"buffered: {len(reply.at_ms)} piece(s) within {spread_ms} ms"
+        mend = "switch off response buffering in the proxy or load balancer before the gateway"
+        return Check("streaming", State.FAIL, found, mend)
+    if b"event: ping" not in reply.body:
+        mend = "find out what between here and the gateway rewrites event streams"
+        return Check("streaming", State.FAIL, "pings do not arrive", mend)
+    found = f"unbuffered: {len(reply.at_ms)} pieces over {spread_ms} ms; pings pass"
+    return Check("streaming", State.OK, found)
+
+
+def check_environment(environment: Environment, base_url: str) -> list[Check]:
+    """Look for variables of Claude Code, in this shell, that fight each other or the gateway."""
+    token = environment.get("ANTHROPIC_AUTH_TOKEN", "")
+    named = environment.get("ANTHROPIC_BASE_URL", "").rstrip("/")
+    header = KEY_HEADER in header_names(environment.get("ANTHROPIC_CUSTOM_HEADERS", ""))
+    has_key = header or token.startswith(GATEWAY_KEY_PREFIX)
+    found = []
+    for name in (each for each in OTHER_ROUTES if environment.get(each)):
+        found.append(_env(State.FAIL, f"{name} leads Claude Code around the gateway", f"unset {name}"))
+    if has_key and not named:
+        text = "a gateway key is set and ANTHROPIC_BASE_URL is not: it would be sent to Anthropic"
+        found.append(_env(State.FAIL, text, f"export ANTHROPIC_BASE_URL={base_url or 'URL'}"))
+    if named and base_url and named != base_url.rstrip("/"):
+        text = f"ANTHROPIC_BASE_URL is {named}, this gateway is {base_url}"
+        found.append(_env(State.WARN, text, f"export ANTHROPIC_BASE_URL={base_url}"))
+    if named and named == base_url.rstrip("/") and not has_key:
+        text = "ANTHROPIC_BASE_URL is this gateway, and no gateway key is set"
+        found.append(_env(State.FAIL, text, 'eval "$(farebox claude --print-env)"'))
+    if environment.get("ANTHROPIC_API_KEY") and token:
+        text = "ANTHROPIC_API_KEY and ANTHROPIC_AUTH_TOKEN are both set, and Claude Code sends both"
+        mend = "unset ANTHROPIC_API_KEY, unless it is to pay a provider with credential `caller`"
+        found.append(_env(State.WARN, text, mend))
+    if header and token.startswith(GATEWAY_KEY_PREFIX):
+        text = (
+            f"a gateway key in ANTHROPIC_AUTH_TOKEN stands in the way of the login that {KEY_HEADER} is for"
+        )
+        found.append(_env(State.WARN, text, "unset ANTHROPIC_AUTH_TOKEN"))
+    if named and environment.get("CLAUDE_CODE_GATEWAY_HINT_HEADERS") != "1":
+        text = "hint headers are off: rows cannot tell agents apart"
+        found.append(_env(State.WARN, text, "export CLAUDE_CODE_GATEWAY_HINT_HEADERS=1"))
+    how = "nothing fights" if named else "not set up here; `farebox claude` does it"
+    return found or [_env(State.OK, how, "")]
+
+
+def _env(state: State, found: str, mend: str) -> Check:
+    return Check("environment", state, found, mend)
+
+
+def _health(base_url: str, health: Reply, described: Reply) -> Check:
+    try:
+        version = str(json.loads(described.body)["info"]["version"])
+    except (ValueError, KeyError, TypeError):
+        version = ""
+    if health.status != 200 or not version:
+        mend = "check base_url in credentials.json, or FAREBOX_URL"
+        return Check("gateway", State.FAIL, f"what answers at {base_url} is not farebox", mend)
+    if version != __version__:
+        found = f"{base_url} is version {version}, this command is {__version__}"
+        return Check("gateway", State.WARN, found, "use the same version of both")
+    return Check("gateway", State.OK, f"{base_url} answers, version {version}")
+
+
+def _skew(name: str, date: str | None, clock: Clock) -> Iterator[Check]:
+    """Compare a Date header with our clock; nothing to say where there is none."""
+    try:
+        skew_s = int((parsedate_to_datetime(date) - clock.now()).total_seconds()) if date else None
+    except (ValueError, TypeError):
+        return
+    if skew_s is None:
+        return
+    if abs(skew_s) > SKEW_MAX_S:
+        mend = "set both clocks by NTP; budgets and key expiry go by the gateway's"
+        yield Check(name, State.WARN, f"{skew_s:+d} s from the clock here", mend)
+    else:
+        yield Check(name, State.OK, f"within {SKEW_MAX_S} s of the clock here")
+
+
+def _reach(name: str, url: str, clock: Clock) -> Iterator[Check]:
+    """Connect as the gateway does, without a proxy, and let the provider say what time it is."""
+    try:
+        reply = _ask(clock, url, "HEAD", "/")
+    except ssl.SSLError as error:
+        mend = "trust the certificate of the proxy in between, or mend base_url"
+        yield Check(name, State.FAIL, f"no TLS with {url}: {error.reason or error}", mend)
+        return
+    except (OSError, http.client.HTTPException, FareboxError) as error:
+        mend = "open the way from here to it: DNS, firewall, base_url; the gateway uses no proxy"
+        yield Check(name, State.FAIL, f"{url} cannot be reached: {error}", mend)
+        return
+    yield Check(name, State.OK, f"{url} can be reached")
+    yield from _skew(f"{name}, clock", reply.headers.get("date"), clock)
+
+
+def _prove_credential(name: str, row: Mapping[str, Any], base_url: str, key: str, clock: Clock) -> Check:
+    """Count tokens through the gateway: free, and refused by the provider when the credential is wrong."""
+    allowed = tuple(row.get("models") or ())
+    literal = [pattern for pattern in allowed if not set(pattern) & set("*?[")]
+    known = [model for model in reversed(CLAUDE_CODE_MODELS) if admits(allowed, model)]
+    model = next(iter(known + literal), None)
+    if model is None:
+        mend = "name one model without a wildcard to have it checked"
+        return Check(name, State.WARN, f"not proven: no model known for {', '.join(allowed)}", mend)
+    body = {"model": f"@{row['slug']}/{model}", "messages": [{"role": "user", "content": "Hello"}]}
+    try:
+        reply = _ask(clock, base_url, "POST", "/v1/messages/count_tokens", body, {KEY_HEADER: key})
+    except (OSError, http.client.HTTPException) as error:
+        return Check(name, State.FAIL, f"the gateway broke off: {error}", "read the gateway's log")
+    return judge_credential(name, str(row["credential"]), reply)
+
+
+def judge_credential(name: str, reference: str, reply: Reply) -> Check:
+    """Say what the answer to a free token count tells about the credential behind it."""
+    if reply.is_of_provider and reply.status in (401, 403):
+        found = f"the provider refuses {reference}: {reply.message}"
+        return Check(name, State.FAIL, found, f"put a valid key behind {reference}")
+    if reply.is_of_provider and reply.status < 500:
+        return Check(name, State.OK, f"the provider takes {reference}")
+    if reply.is_of_provider:
+        return Check(name, State.WARN, f"the provider fails: {reply.message}", "try again later")
+    if reply.status == 401:
+        return Check(name, State.WARN, f"not proven: {reply.message}", "make a gateway key that is valid")
+    if reply.status == 400:
+        mend = "run doctor with a gateway key that may use this provider"
+        return Check(name, State.WARN, f"not proven: {reply.message}", mend)
+    if reply.status in (502, 504):
+        mend = "this is the network between gateway and provider, not the credential"
+        return Check(name, State.FAIL, reply.message, mend)
+    return Check(name, State.FAIL, reply.message, f"make {reference} readable for the gateway")
+
+
+def _ask(
+    clock: Clock,
+    url: str,
+    method: str,
+    path: str,
+    body: Mapping[str, object] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Reply:
+    """Ask once, directly, and note when each piece of the answer arrives.
+
+    Raises `OSError`, `HTTPException`, and `ConfigInvalid` for a URL that is none.
+    """
+    origin, prefix = split_base_url(url)
+    connection = _connection(urlsplit(url).scheme, origin.host, origin.port)
+    try:
+        connection.connect()
+        connection.sock.settimeout(ANSWER_S)
+        connection.request(
+            method,
+            prefix + path,
+            None if body is None else json.dumps(body),
+            {"content-type": "application/json", "user-agent": f"farebox-doctor/{__version__}"}
+            | dict(headers or {}),
+        )
+        answer = connection.getresponse()
+        pieces, at_ms = [], []
+        while piece := answer.read1(65_536):
+            pieces.append(piece)
+            at_ms.append(clock.monotonic_ms())
+        named = {name.lower(): value for name, value in answer.getheaders()}
+        return Reply(answer.status, named, b"".join(pieces), tuple(at_ms))
+    finally:
+        connection.close()
+
+
+def _connection(scheme: str, host: str, port: int) -> http.client.HTTPConnection:
+    if scheme == "https":
+        context = ssl.create_default_context()
+        return http.client.HTTPSConnection(host, port, timeout=CONNECT_S, context=context)
+    return http.client.HTTPConnection(host, port, timeout=CONNECT_S)

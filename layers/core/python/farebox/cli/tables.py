@@ -1,0 +1,63 @@
+"""Prints answers: JSON for scripts, tables that fit 80 columns for people."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Mapping, Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from farebox.domain.money import picodollars_from_usd, usd_short_text
+
+Row = Mapping[str, object]
+
+
+def print_json(answer: object) -> None:
+    """Print JSON with one value a line."""
+    print(json.dumps(answer, indent=2, ensure_ascii=False))
+
+
+def print_csv(fields: Sequence[str], rows: Sequence[Row]) -> None:
+    """Print rows as CSV, with a header."""
+    writer = csv.DictWriter(sys.stdout, fields, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+
+
+def print_table(
+    columns: Sequence[str], rows: Sequence[Sequence[object]], *, numbers: Sequence[str] = ()
+) -> None:
+    """Print rows under their columns; `numbers` are aligned to the right and never wrapped."""
+    if not rows:
+        print("none")
+        return
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold underline")
+    for column in columns:
+        is_number = column in numbers
+        table.add_column(column, justify="right" if is_number else "left", no_wrap=is_number, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell_text(value)) for value in row))
+    Console().print(table)
+
+
+def cell_text(value: object) -> str:
+    """Write one value for people."""
+    if value is None or value in ("", [], {}):
+        return "-"
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return str(value)
+
+
+def usd(amount: object) -> str:
+    """Write a decimal amount of the admin plane for people; '-' when there is none."""
+    return "-" if amount is None else usd_short_text(picodollars_from_usd(str(amount)))
+
+
+def moment(text: object) -> str:
+    """Write a time of the admin plane for people: UTC, to the second."""
+    return "-" if text is None else str(text)[:19].replace("T", " ")

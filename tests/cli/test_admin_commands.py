@@ -1,0 +1,287 @@
+"""Commands against a running gateway: what they print, and the status that scripts go by."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from farebox.domain.identity import is_key_text
+from tests.cli.gateway import Gateway
+from tests.support.builders import a_record
+
+POLICY = """\
+providers:
+  - {slug: main, type: anthropic, models: ["claude-*"]}
+  - {slug: cloud, type: bedrock}
+workspaces: [{slug: platform, config: c}]
+configs: [{slug: c, config: {provider: "@main"}}]
+keys: [{name: alice, workspace: platform, user: alice@example.com}]
+budgets:
+  - {name: platform-month, scope: {workspace: platform}, usd: 500, period: month}
+  - {name: key-day, scope: {key: "*"}, usd: 0.001, period: day}
+"""
+
+
+@pytest.fixture
+def policy(tmp_path: Path) -> Path:
+    path = tmp_path / "policy.yaml"
+    path.write_text(POLICY)
+    return path
+
+
+def applied(gateway: Gateway, policy: Path) -> Any:
+    ran = gateway.run("apply", str(policy), "--json")
+    assert ran.status == 0, ran.err
+    return ran.json
+
+
+def is_readable(text: str) -> bool:
+    return all(len(line.rstrip()) <= 80 for line in text.splitlines())
+
+
+def test_apply_prints_a_diff_and_a_new_key_once(gateway: Gateway, policy: Path) -> None:
+    told = gateway.run("apply", str(policy), "--dry-run")
+    assert told.out.splitlines() == [
+        "+ provider main",
+        "+ provider cloud",
+        "+ workspace platform",
+        "+ config c",
+        "+ key platform/alice",
+        "+ budget platform-month",
+        "+ budget key-day",
+        "WARNING providers[1].type: this version does not serve 'bedrock' and refuses its requests",
+        "would be: 7 created (policy version 0)",
+    ]
+    *_, total, key = gateway.run("apply", str(policy)).out.splitlines()
+    assert total == "7 created (policy version 1)"
+    assert key.startswith("key platform/alice (shown once): fb-")
+    policy.write_text(
+        POLICY.replace("0.001", "0.002").replace("workspace: platform,", "workspace: platform, config: c,")
+    )
+    changed = gateway.run("apply", str(policy))
+    assert (changed.status, changed.out.splitlines()) == (
+        0,
+        [
+            "~ key platform/alice",
+            '    config: (none) -> "c"',
+            "~ budget key-day",
+            '    usd: "0.001" -> "0.002"',
+            "WARNING providers[1].type: this version does not serve 'bedrock' and refuses its requests",
+            "2 changed, 5 unchanged (policy version 2)",
+        ],
+    )
+    policy.write_text("providers: [{slug: main, type: demo}]")
+    pruned = gateway.run("apply", str(policy), "--prune")
+    assert "- key platform/alice" in pruned.out.splitlines()
+    assert pruned.out.splitlines()[-1] == "1 changed, 6 pruned (policy version 3)"
+
+
+def test_apply_gives_scripts_the_created_keys(gateway: Gateway, policy: Path) -> None:
+    (created,) = applied(gateway, policy)["created_keys"]
+    assert created["name"] == "alice"
+    assert is_key_text(created["key"])
+    assert applied(gateway, policy)["created_keys"] == []
+
+
+def test_a_file_that_is_wrong_is_one_line_and_status_one(gateway: Gateway, policy: Path) -> None:
+    policy.write_text("budgets: [{name: b, period: never, usd: 1, colour: red}]")
+    ran = gateway.run("apply", str(policy))
+    assert (ran.status, ran.out, ran.err) == (
+        1,
+        "",
+        "farebox: budgets[0].period: must be minute, hour, day, week, month, total, or a number of days "
+        "such as 14d; budgets[0].colour: unknown field\n",
+    )
+
+
+def test_keys_live_from_creation_to_revocation(gateway: Gateway) -> None:
+    created = gateway.run(
+        *("keys", "create", "--name", "bob", "--user", "b@example.com", "--models", "claude-*, gpt-*"),
+        *(
+            "--providers",
+            "demo",
+            "--metadata",
+            "team=core",
+            "--metadata",
+            "x=a=b",
+            "--expires",
+            "30d",
+            "--json",
+        ),
+    ).json
+    assert (created["models"], created["providers"]) == (["claude-*", "gpt-*"], ["demo"])
+    assert created["metadata"] == {"team": "core", "x": "a=b"}
+    assert created["expires_at"] == "2026-12-23T12:00:00Z"
+    assert is_key_text(created["key"])
+
+    listed = gateway.run("keys", "list")
+    assert [line.split() for line in listed.out.splitlines()] == [
+        ["name", "workspace", "state", "shown", "user", "expires"],
+        ["bob", "default", "active", created["key"][:9], "b@example.com", "2026-12-23"],
+    ]
+    assert gateway.run("keys", "list", "--json").json["rows"][0]["id"] == created["id"]
+
+    rotated = gateway.run("keys", "rotate", "bob", "--overlap", "2h", "--json").json
+    assert rotated["old_valid_until"] == "2026-11-23T14:00:00Z"
+    assert rotated["key"] != created["key"]
+    told = gateway.run("keys", "rotate", created["id"]).out.splitlines()
+    assert told[0] == f"key default/bob ({created['id']}), shown once:"
+    assert is_key_text(told[1])
+    assert told[2] == "the old secret opens until 2026-11-23 12:30:00 UTC"
+
+    assert gateway.run("keys", "revoke", "bob").out == "revoked default/bob\n"
+    assert gateway.run("keys", "list", "--json").json["rows"][0]["state"] == "revoked"
+    refused = gateway.run("keys", "rotate", "bob")
+    assert (refused.status, refused.err) == (
+        1,
+        "farebox: Key 'bob' is revoked; create a new one instead.\n",
+    )
+
+
+def test_a_new_key_is_printed_alone_on_its_line(gateway: Gateway) -> None:
+    lines = gateway.run("keys", "create", "--name", "bob").out.splitlines()
+    assert is_key_text(lines[1])
+
+
+def test_lists_of_many_keys_go_on_from_a_cursor(gateway: Gateway) -> None:
+    for name in ("a", "b", "c"):
+        gateway.run("keys", "create", "--name", name)
+    first = gateway.run("keys", "list", "--limit", "2")
+    cursor = first.out.splitlines()[-1].removeprefix("more: --cursor ")
+    second = gateway.run("keys", "list", "--limit", "2", "--cursor", cursor, "--json").json
+    assert [row["name"] for row in second["rows"]] == ["c"]
+
+
+def test_spending_is_told_in_80_columns(gateway: Gateway, policy: Path) -> None:
+    applied(gateway, policy)
+    gateway.book(
+        a_record("req_1"),
+        a_record("req_2", cost_picodollars=None, cost_status="unpriced", charged_picodollars=2_000_000_000),
+    )
+    requests = gateway.run("requests")
+    assert [line.split() for line in requests.out.splitlines()] == [
+        ["at", "UTC", "key", "model", "outcome", "input", "output", "cost"],
+        ["11-23", "12:00:00", "alice", "claude-sonnet-4-5", "finished", "10", "20", "unpriced"],
+        ["11-23", "12:00:00", "alice", "claude-sonnet-4-5", "finished", "10", "20", "$0.00033"],
+    ]
+    usage = gateway.run("usage", "--by", "user", "--since", "30d")
+    assert [line.split() for line in usage.out.splitlines()] == [
+        ["user", "requests", "errors", "input", "cached", "output", "cost"],
+        ["alice@example.com", "2", "0", "20", "0", "40", "$0.00033"],
+        ["total", "2", "0", "20", "0", "40", "$0.00033"],
+    ]
+    budgets = gateway.run("budgets")
+    assert [line.split() for line in budgets.out.splitlines()] == [
+        ["budget", "bucket", "state", "limit", "spent", "left", "resets", "UTC"],
+        ["platform-month", "-", "ok", "$500.00", "$0.00233", "$500.00", "12-01", "00:00"],
+        ["key-day", "alice", "exhausted", "$0.001", "$0.00233", "-$0.00133", "11-24", "00:00"],
+    ]
+    assert all(is_readable(ran.out) for ran in (requests, usage, budgets))
+    assert gateway.run("budgets", "list").out == budgets.out
+
+
+def test_scripts_read_spending_as_json_and_csv(gateway: Gateway, policy: Path) -> None:
+    applied(gateway, policy)
+    gateway.book(a_record("req_1"))
+    assert gateway.run("requests", "--session", "session_1", "--json").json["rows"][0]["id"] == "req_1"
+    assert gateway.run("requests", "--session", "nobody").out == "none\n"
+    assert gateway.run("usage", "--json").json["total"]["cost_usd"] == "0.00033"
+    assert gateway.run("usage", "--by", "metadata.team", "--csv").out == (
+        "metadata.team,requests,errors,input_tokens,cache_read_tokens,cache_write_5m_tokens,"
+        "cache_write_1h_tokens,output_tokens,cost_usd\ncore,1,0,10,0,0,0,20,0.00033\n"
+    )
+    for arguments in (["budgets", "--json"], ["budgets", "list", "--json"]):
+        rows = gateway.run(*arguments).json["rows"]
+        assert [(row["name"], row["settled_usd"]) for row in rows] == [
+            ("platform-month", "0.00033"),
+            ("key-day", "0.00033"),
+        ]
+
+
+def test_requests_go_on_from_a_cursor(gateway: Gateway) -> None:
+    gateway.book(a_record("req_1"), a_record("req_2"))
+    last = gateway.run("requests", "--limit", "1").out.splitlines()[-1]
+    cursor = last.removeprefix("more: --cursor ")
+    assert [row["id"] for row in gateway.run("requests", "--cursor", cursor, "--json").json["rows"]] == [
+        "req_1"
+    ]
+
+
+def test_a_budget_is_reset_by_bucket_or_whole(gateway: Gateway, policy: Path) -> None:
+    applied(gateway, policy)
+    gateway.book(a_record("req_1"), a_record("req_2", key="bob"))
+    assert (
+        gateway.run("budgets", "reset", "key-day", "--bucket", "bob").out == "reset 1 bucket(s) of key-day\n"
+    )
+    settled = {row["bucket"]: row["settled"] for row in gateway.run("budgets", "--json").json["rows"][1:]}
+    assert settled == {"alice": "0.00033", "bob": "0"}
+    assert gateway.run("budgets", "reset", "key-day", "--json").json["bucket"] is None
+    missing = gateway.run("budgets", "reset", "nothing")
+    assert (missing.status, missing.err) == (1, "farebox: There is no budget 'nothing'.\n")
+
+
+def test_the_ledger_is_verified(gateway: Gateway) -> None:
+    gateway.book(a_record("req_1"))
+    assert gateway.run("ledger", "verify").out == "the ledger is sound\n"
+    assert gateway.run("ledger", "verify", "--json").json == {"ok": True, "rows": [], "next": None}
+
+
+def test_a_ledger_that_has_drifted_is_status_one(gateway: Gateway, policy: Path) -> None:
+    applied(gateway, policy)
+    gateway.book(a_record("req_1"))
+    with closing(sqlite3.connect(gateway.data / "farebox.db", isolation_level=None)) as database:
+        database.execute("UPDATE bucket SET settled = settled + 1 WHERE budget = 'key-day'")
+    ran = gateway.run("ledger", "verify")
+    assert ran.status == 1
+    assert "key-day" in ran.out
+    assert ran.out.endswith("1 drift(s)\n")
+    assert (gateway.run("ledger", "verify", "--json").status, ran.err) == (1, "")
+
+
+def test_the_policy_is_listed(gateway: Gateway, policy: Path) -> None:
+    applied(gateway, policy)
+    listed = {kind: gateway.run(kind, "list").out for kind in ("providers", "workspaces", "configs")}
+    assert {kind: [line.split() for line in text.splitlines()] for kind, text in listed.items()} == {
+        "providers": [
+            ["slug", "type", "credential", "models", "from"],
+            ["main", "anthropic", "caller", "claude-*", "apply"],
+            ["cloud", "bedrock", "aws", "*", "apply"],
+        ],
+        "workspaces": [
+            ["slug", "config", "providers", "models", "from"],
+            ["default", "-", "*", "*", "builtin"],
+            ["platform", "c", "*", "*", "apply"],
+        ],
+        "configs": [["slug", "config", "from"], ["c", '{"provider":', '"@main"}', "apply"]],
+    }
+    for kind in listed:
+        assert gateway.run(kind, "list", "--json").json["next"] is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["usage", "--by", "colour"], "by: must be one of key, user"),
+        (["usage", "--since", "soon"], "since: must be a span"),
+        (["keys", "revoke", "nobody"], "There is no key 'nobody'."),
+        (
+            ["keys", "create", "--name", "a", "--workspace", "nowhere"],
+            "workspace: there is no workspace 'nowhere'",
+        ),
+        (["requests", "--cursor", "x"], "cursor: "),
+    ],
+)
+def test_a_refusal_is_one_line_on_standard_error_and_status_one(
+    gateway: Gateway, arguments: list[str], told: str
+) -> None:
+    ran = gateway.run(*arguments)
+    assert (ran.status, ran.out) == (1, "")
+    assert ran.err.startswith(f"farebox: {told}")
+    assert ran.err.count("\n") == 1
+
+
+def test_text_from_outside_is_printed_as_it_is(gateway: Gateway) -> None:
+    gateway.book(a_record("req_1", user="[bold]x[/bold]"))
+    assert "[bold]x[/bold]" in gateway.run("usage", "--by", "user").out

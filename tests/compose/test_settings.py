@@ -1,0 +1,75 @@
+"""Settings: defaults, grammar, and the table that the docs show."""
+
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from farebox.compose.settings import VARIABLES, Settings, load_settings, settings_table, variable_name
+from farebox.domain.errors import ConfigInvalid
+
+PAGE = Path(__file__).parents[2] / "docs" / "settings.md"
+
+
+def test_nothing_set_is_every_default() -> None:
+    assert load_settings({}) == load_settings({"FAREBOX_PING_MS": "", "PATH": "/bin"}) == Settings()
+
+
+def test_every_variable_is_read() -> None:
+    texts = {
+        "FAREBOX_URL": "https://admin.example/",
+        "FAREBOX_ADMIN_KEY": "fba-x",
+        "FAREBOX_DATA": "/srv/farebox",
+        "FAREBOX_LOG": "off",
+        "FAREBOX_HOLD_LEASE_S": "11",
+        "FAREBOX_HOLD_WAIT_MS": "0",
+        "FAREBOX_DRAIN_S": "13",
+        "FAREBOX_CONNECT_TIMEOUT_MS": "14",
+        "FAREBOX_FIRST_BYTE_TIMEOUT_MS": "15",
+        "FAREBOX_IDLE_TIMEOUT_MS": "16",
+        "FAREBOX_TOTAL_TIMEOUT_MS": "17",
+        "FAREBOX_PING_MS": "180",
+        "FAREBOX_MAX_BODY_BYTES": "1900",
+    }
+    assert set(texts) == {variable_name(field.name) for field in fields(Settings)}
+    assert load_settings(texts) == Settings(
+        url="https://admin.example",
+        admin_key="fba-x",
+        data="/srv/farebox",
+        log="off",
+        hold_lease_s=11,
+        hold_wait_ms=0,
+        drain_s=13,
+        connect_timeout_ms=14,
+        first_byte_timeout_ms=15,
+        idle_timeout_ms=16,
+        total_timeout_ms=17,
+        ping_ms=180,
+        max_body_bytes=1900,
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("FAREBOX_PING_MS", "soon", "FAREBOX_PING_MS: must be a whole number from 100 to 86400000"),
+        ("FAREBOX_PING_MS", "1e3", "FAREBOX_PING_MS: must be a whole number from 100 to 86400000"),
+        ("FAREBOX_DRAIN_S", "-1", "FAREBOX_DRAIN_S: must be a whole number from 0 to 3600"),
+        ("FAREBOX_HOLD_LEASE_S", "0", "FAREBOX_HOLD_LEASE_S: must be a whole number from 1 to 3600"),
+        ("FAREBOX_LOG", "loud", "FAREBOX_LOG: must be one of json, off"),
+        ("FAREBOX_URL", "fba-secret", "FAREBOX_URL: must be an http or https URL"),
+    ],
+)
+def test_a_value_that_is_wrong_names_its_variable_and_not_itself(name: str, text: str, told: str) -> None:
+    with pytest.raises(ConfigInvalid) as refused:
+        load_settings({name: text})
+    assert refused.value.message == told
+
+
+def test_settings_do_not_show_the_admin_key() -> None:
+    assert "fba-x" not in repr(Settings(admin_key="fba-x"))
+
+
+def test_every_setting_has_a_line_in_the_docs() -> None:
+    assert list(VARIABLES) == [field.name for field in fields(Settings)]
+    assert settings_table() in PAGE.read_text()

@@ -1,0 +1,333 @@
+"""Secrets in every place that takes one, and in places that do not: none of them is kept, shown or logged."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tests.support.builders import a_secret
+from tests.support.gateway_process import GatewayProcess
+from tests.support.laptop import RawAnswer, RawClient
+from tests.support.upstream import (
+    Ending,
+    Framing,
+    Received,
+    Reply,
+    ScriptedUpstream,
+    ToolCall,
+    error_reply,
+    json_message,
+    json_reply,
+    sse_message,
+    sse_reply,
+    usage,
+)
+
+STORED = "sk-ant-api03-canary-stored"
+IN_FILE = "sk-ant-api03-canary-file"
+OAUTH = "sk-ant-oat01-canary-login"
+CALLERS = "sk-ant-api03-canary-caller"
+UNKNOWN_KEY = a_secret(424242)
+PROMPT, SYSTEM, TOOL, ANSWER, FOREIGN = (
+    f"canary-{place}-text" for place in ("prompt", "system", "tool", "answer", "foreign")
+)
+USED = usage(input_tokens=3, output_tokens=2)
+ABSURD = usage(input_tokens=2**53 - 1, output_tokens=2**53 - 1)
+
+
+def answer(received: Received) -> Reply:
+    """Play what the request asks for in `user-agent`; an answer always holds the canary."""
+    play = (received.header("user-agent") or b"").decode()
+    text = f"{ANSWER} and {PROMPT}"
+    if play == "error":
+        return error_reply(400, "invalid_request_error", text)
+    if play == "garbage":
+        return Reply(framing=Framing.RAW, pieces=(f"{text} is not HTTP\r\n\r\n".encode(), Ending.CLOSE))
+    if play == "garbage-header":
+        head = f"HTTP/1.1 200 OK\r\n{text}\r\nX: \x00{ANSWER}\r\n\r\n"
+        return Reply(framing=Framing.RAW, pieces=(head.encode(), Ending.CLOSE))
+    if play == "cut":
+        return sse_message(text, usage=USED).cut_after(500)
+    if play == "odd-events":
+        return sse_reply([f"event: {ANSWER}\ndata: {ANSWER}\n\n".encode(), f"data: {ANSWER}".encode()])
+    if play == "odd-json":
+        return json_reply({"usage": ANSWER, "model": {"x": ANSWER}, "content": ANSWER})
+    if play == "absurd":
+        return json_message(text, usage=ABSURD)
+    tool = ToolCall("Bash", {"command": TOOL})
+    is_stream = json.loads(received.body).get("stream")
+    return (sse_message if is_stream else json_message)(text, usage=USED, tool=tool)
+
+
+def policy(upstream: ScriptedUpstream, folder: Path) -> dict[str, object]:
+    (folder / "credential").write_text(f"{IN_FILE}\n")
+    (folder / "two-lines").write_text(f"{IN_FILE}\n{STORED}\n")
+    credentials = {
+        "stored": "env:CANARY",
+        "mine": "caller",
+        "filed": f"file:{folder / 'credential'}",
+        "broken": f"file:{folder / 'two-lines'}",
+        "unset": "env:UNSET",
+    }
+    providers = [
+        {"slug": slug, "type": "anthropic", "credential": credential, "base_url": upstream.base_url}
+        for slug, credential in credentials.items()
+    ]
+    nothing = {"name": "nothing", "scope": {"metadata.team": "broke"}, "usd": 0, "period": "day"}
+    everyone = {"name": "everyone", "scope": {"key": "*"}, "usd": 1000, "period": "day"}
+    return {
+        "providers": providers,
+        "budgets": [nothing, everyone],
+        "keys": [{"name": "haiku", "models": ["x"]}],
+    }
+
+
+@dataclass(slots=True)
+class Seen:
+    """Everything that the gateway said or kept, by where; what it only relays is left out."""
+
+    texts: dict[str, bytes] = field(default_factory=dict)
+    statuses: dict[str, int | None] = field(default_factory=dict)
+
+    def with_secret(self, secret: str) -> list[str]:
+        return [place for place, text in self.texts.items() if secret.encode() in text]
+
+
+def a_body(**changes: object) -> bytes:
+    body: dict[str, object] = {
+        "model": "claude-opus-5-5",
+        "max_tokens": 50,
+        "stream": True,
+        "system": [{"type": "text", "text": SYSTEM, "cache_control": {"type": "ephemeral"}}],
+        "tools": [{"name": "Bash", "description": TOOL, "input_schema": {"type": "object"}}],
+        "messages": [
+            {"role": "user", "content": PROMPT},
+            {
+                "role": "assistant",
+                "content": [{"type": "tool_use", "id": "t", "name": "Bash", "input": {"command": TOOL}}],
+            },
+            {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t", "content": PROMPT}]},
+        ],
+    }
+    return json.dumps({**body, **changes}).encode()
+
+
+Case = tuple[str, int | None, bytes, list[tuple[str, str]]]
+"""A name, the status that is due (None: the connection ends before one), a body and headers."""
+
+
+def good_cases(key: str) -> list[Case]:
+    ours = ("x-farebox-key", key)
+    tags = ("x-farebox-metadata", '{"ticket": "FB-7"}')
+    return [
+        ("stream", 200, a_body(), [ours, tags]),
+        ("whole", 200, a_body(stream=False), [("x-portkey-api-key", key)]),
+        ("bearer", 200, a_body(), [("authorization", f"Bearer {key}"), ("x-api-key", CALLERS)]),
+        ("x-api-key", 200, a_body(), [("x-api-key", key), ("authorization", f"Bearer {OAUTH}")]),
+        ("file", 200, a_body(), [ours, ("x-farebox-provider", "@filed")]),
+        (
+            "login",
+            200,
+            a_body(),
+            [ours, ("x-farebox-provider", "@mine"), ("authorization", f"Bearer {OAUTH}")],
+        ),
+        ("own key", 200, a_body(), [ours, ("x-farebox-provider", "@mine"), ("x-api-key", CALLERS)]),
+        ("cookie", 200, a_body(), [ours, ("cookie", f"session={FOREIGN}"), ("x-mine", FOREIGN)]),
+        ("odd metadata", 200, a_body(metadata={"user_id": [PROMPT]}), [ours]),
+        ("inline config", 200, a_body(), [ours, ("x-portkey-config", inline_config())]),
+    ]
+
+
+def inline_config() -> str:
+    return json.dumps({"provider": "@stored", "api_key": FOREIGN})
+
+
+def refused_cases(key: str) -> list[Case]:
+    ours = ("x-farebox-key", key)
+    return [
+        ("unknown key", 401, a_body(), [("x-farebox-key", UNKNOWN_KEY)]),
+        ("login as key", 401, a_body(), [("x-farebox-key", OAUTH)]),
+        ("no key", 401, a_body(), [("authorization", f"Bearer {OAUTH}"), ("x-api-key", CALLERS)]),
+        ("no credential", 401, a_body(), [ours, ("x-farebox-provider", "@mine"), ("x-api-key", FOREIGN)]),
+        ("budget", 402, a_body(), [ours, ("x-farebox-metadata", '{"team": "broke"}')]),
+        ("provider", 400, a_body(model="@nobody/x"), [ours]),
+        ("metadata", 400, a_body(), [ours, ("x-farebox-metadata", f'{{"a": ["{FOREIGN}"]}}')]),
+        ("metadata text", 400, a_body(), [ours, ("x-farebox-metadata", FOREIGN)]),
+        ("long metadata", 400, a_body(), [ours, ("x-farebox-metadata", json.dumps({"a": FOREIGN * 9}))]),
+        ("config", 400, a_body(), [ours, ("x-farebox-config", f'{{"api_key": "{FOREIGN}"')]),
+        ("unset", 500, a_body(), [ours, ("x-farebox-provider", "@unset")]),
+        ("broken", 400, a_body(), [ours, ("x-farebox-provider", "@broken")]),
+        ("not JSON", 400, f"{{{PROMPT}".encode(), [ours]),
+        ("not an object", 400, json.dumps([PROMPT]).encode(), [ours]),
+        ("bad UTF-8", 400, a_body().replace(b"canary", b"canary\xff", 1), [ours]),
+        ("twice", 400, a_body().replace(b"{", f'{{"model":"{PROMPT}",'.encode(), 1), [ours]),
+        *[
+            (f"wrong {name}", 400, a_body(**{name: value}), [ours])
+            for name, value in {
+                "model": {"id": PROMPT},
+                "max_tokens": PROMPT,
+                "stream": PROMPT,
+                "tools": PROMPT,
+                "speed": {"x": PROMPT},
+            }.items()
+        ],
+    ]
+
+
+def failing_cases(key: str) -> list[Case]:
+    plays: list[tuple[str, int | None, bytes]] = [
+        ("garbage", 502, a_body()),
+        ("garbage-header", 502, a_body()),
+        ("odd-json", 200, a_body(stream=False)),
+        ("odd-events", 200, a_body()),
+        ("error", 400, a_body()),
+        ("cut", 200, a_body()),
+    ]
+    return [
+        (play, status, body, [("x-farebox-key", key), ("user-agent", play)]) for play, status, body in plays
+    ]
+
+
+RELAYED = {"error"}
+
+
+def ask(gateway: GatewayProcess, case: Case, seen: Seen) -> None:
+    name, _, body, headers = case
+    client = RawClient(gateway.port)
+    with client:
+        client.request("POST", f"/v1/messages?beta=true&x={FOREIGN}", headers, body)
+        told: RawAnswer | None
+        try:
+            told = client.read_answer()
+        except ConnectionError:
+            told = None
+    seen.statuses[name] = told.status if told else None
+    if told is None:
+        return
+    seen.texts[f"headers of {name}"] = repr(told.headers).encode()
+    if told.status >= 400 and name not in RELAYED:
+        seen.texts[f"body of {name}"] = told.body
+
+
+def leave_midway(gateway: GatewayProcess) -> None:
+    with RawClient(gateway.port) as client:
+        client.send(
+            f"POST /v1/messages HTTP/1.1\r\nHost: x\r\nx-farebox-key: {gateway.gateway_key}\r\n"
+            f"Content-Length: 9999\r\n\r\n{PROMPT}".encode()
+        )
+    with RawClient(gateway.port) as client:
+        client.send(f"{PROMPT} {OAUTH}\r\n\r\n".encode())
+        client.socket.recv(1000)
+
+
+ADMIN_READS = [
+    "/v1/requests",
+    "/v1/usage?by=key",
+    "/v1/api-keys",
+    "/v1/audit-logs",
+    "/v1/budgets",
+    "/v1/providers",
+    "/v1/ledger/verify",
+    "/admin/metrics",
+]
+
+
+def ask_admin(gateway: GatewayProcess, seen: Seen) -> None:
+    for target in ADMIN_READS:
+        with RawClient(gateway.port) as client:
+            client.request("GET", target, [("authorization", f"Bearer {gateway.admin_key}")])
+            told = client.read_answer()
+        assert told.status == 200, (target, told.body)
+        seen.texts[f"admin {target}"] = told.body
+    misplaced = [
+        ("/v1/api-keys", {"name": [PROMPT], "secret": FOREIGN}, gateway.admin_key, 400),
+        ("/v1/apply", {"providers": [{"slug": "p", "type": "anthropic", "credential": STORED}]}, None, 401),
+        ("/v1/api-keys", {"name": "n"}, gateway.gateway_key, 401),
+        ("/v1/api-keys", {"name": "n"}, OAUTH, 401),
+    ]
+    for target, document, key, status in misplaced:
+        headers = [("authorization", f"Bearer {key or FOREIGN}"), ("content-type", "application/json")]
+        with RawClient(gateway.port) as client:
+            client.request("POST", target, headers, json.dumps(document).encode())
+            told = client.read_answer()
+        assert told.status == status, (target, told.body)
+        seen.texts[f"admin refusal of {document}"] = told.body
+
+
+def put_a_credential_in_the_wrong_place(gateway: GatewayProcess, folder: Path, seen: Seen) -> None:
+    file = folder / "wrong.yaml"
+    provider = {"slug": "p", "type": "anthropic", "credential": STORED}
+    file.write_text(json.dumps({"providers": [provider]}))
+    done = gateway.run("apply", str(file))
+    assert done.returncode != 0
+    seen.texts["a refused apply"] = (done.stdout + done.stderr).encode()
+
+
+def read_store(gateway: GatewayProcess, seen: Seen, when: str) -> None:
+    for path in gateway.data.iterdir():
+        if path.name != "credentials.json":
+            seen.texts[f"{path.name} {when}"] = path.read_bytes()
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[GatewayProcess, Seen]]:
+    """Ask everything of one gateway, and collect everything that it wrote or said."""
+    folder, seen = tmp_path_factory.mktemp("canary"), Seen()
+    with ScriptedUpstream(answer) as upstream:
+        file = json.dumps(policy(upstream, folder))
+        environment = {"CANARY": STORED}
+        # The first start shows the new keys, once and on purpose.
+        with GatewayProcess(folder, config=file, environment=environment):
+            pass
+        with GatewayProcess(folder, config=file, environment=environment) as gateway:
+            key = gateway.gateway_key
+            for case in [*good_cases(key), *refused_cases(key), *failing_cases(key)]:
+                ask(gateway, case, seen)
+            absurd = [("x-farebox-key", key), ("user-agent", "absurd")]
+            ask(gateway, ("absurd", None, a_body(stream=False), absurd), seen)
+            leave_midway(gateway)
+            ask_admin(gateway, seen)
+            put_a_credential_in_the_wrong_place(gateway, folder, seen)
+            read_store(gateway, seen, "while running")
+        read_store(gateway, seen, "after the end")
+        seen.texts["standard output"] = "".join(gateway.output).encode()
+        seen.texts["standard error"] = "".join(gateway.errors).encode()
+        yield gateway, seen
+
+
+def test_every_request_ended_as_it_was_meant_to(scene: tuple[GatewayProcess, Seen]) -> None:
+    gateway, seen = scene
+    key = gateway.gateway_key
+    cases = [*good_cases(key), *refused_cases(key), *failing_cases(key)]
+    assert {name: seen.statuses[name] for name, *_ in cases} == {name: status for name, status, *_ in cases}
+    logged = seen.texts["standard output"].count(b'"event":"request"')
+    assert logged >= len([case for case in cases if case[1] != 401])
+    assert seen.texts["farebox.db-wal while running"]
+
+
+@pytest.mark.parametrize(
+    "secret", [STORED, IN_FILE, OAUTH, CALLERS, UNKNOWN_KEY, PROMPT, SYSTEM, TOOL, ANSWER, FOREIGN]
+)
+def test_a_secret_is_nowhere_but_where_it_belongs(secret: str, scene: tuple[GatewayProcess, Seen]) -> None:
+    assert scene[1].with_secret(secret) == []
+
+
+def test_our_own_keys_are_kept_as_hashes_alone(scene: tuple[GatewayProcess, Seen]) -> None:
+    gateway, seen = scene
+    for key in (gateway.gateway_key, gateway.admin_key):
+        assert seen.with_secret(key) == []
+        assert key[:9].encode() in seen.texts["farebox.db after the end"]
+
+
+def test_the_search_would_find_a_secret(scene: tuple[GatewayProcess, Seen]) -> None:
+    gateway, seen = scene
+    with sqlite3.connect(gateway.data / "farebox.db") as store:
+        [(name,)] = store.execute("SELECT name FROM key WHERE name = 'haiku'").fetchall()
+    store.close()
+    assert "farebox.db after the end" in seen.with_secret(name)
+    assert "admin /v1/api-keys" in seen.with_secret(name)

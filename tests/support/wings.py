@@ -1,0 +1,29 @@
+"""The wings that contract suites run on: every port over one kind of store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from farebox.adapters.local.store import LocalStore
+from farebox.ports import Keys, Ledger, Policies, Reports
+from tests.support.builders import FixedClock
+
+
+@dataclass(frozen=True, slots=True)
+class Wing:
+    """One store behind its ports, and the clock it reads."""
+
+    keys: Keys
+    policies: Policies
+    ledger: Ledger
+    reports: Reports
+    clock: FixedClock
+
+
+def local_wing(store: LocalStore, clock: FixedClock) -> Wing:
+    return Wing(store.keys, store.policies, store.ledger, store.reports, clock)
+
+
+def open_store(folder: Path, clock: FixedClock | None = None) -> LocalStore:
+    return LocalStore.open(folder / "farebox.db", clock or FixedClock())

@@ -1,0 +1,82 @@
+"""Headers travel as open lists, less the names that docs/headers.md tells."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from farebox.wire import headers
+from farebox.wire.headers import client_headers, find, upstream_headers
+from tests.support.header_page import Headers, HeaderTable, to_the_client, to_the_provider
+
+# Ours on the way back, whether or not the provider sends them; `own_headers` is compared where it is seen.
+HEADERS_OF_AN_ANSWER = (b"x-farebox-", b"x-portkey-")
+
+TOKEN = st.text("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz", min_size=1, max_size=20)
+VALUE = st.text(st.characters(codec="latin-1", categories=["L", "N", "P", "S"]), max_size=30)
+
+
+def pages_names(table: HeaderTable) -> list[bytes]:
+    """Give every name of the page, and one made from each of its prefixes."""
+    return sorted(table.dropped | table.replaced | {prefix + b"thing" for prefix in table.prefixes})
+
+
+def header_lists(table: HeaderTable) -> st.SearchStrategy[Headers]:
+    names = st.one_of(TOKEN.map(str.encode), st.sampled_from(pages_names(table)))
+    values = st.one_of(VALUE.map(lambda text: text.encode("latin-1")), TOKEN.map(str.encode))
+    return st.lists(st.tuples(names, values), max_size=12)
+
+
+def test_the_page_tells_what_is_kept_from_the_provider() -> None:
+    page = to_the_provider()
+    assert page.dropped | page.replaced == headers.REQUEST_DROPPED
+    assert page.prefixes == set(headers.REQUEST_DROPPED_PREFIXES)
+    assert page.added == frozenset()
+
+
+def test_the_page_tells_what_is_kept_from_the_client() -> None:
+    page = to_the_client()
+    assert page.dropped | page.replaced == headers.RESPONSE_DROPPED
+    assert page.prefixes == set(headers.RESPONSE_DROPPED_PREFIXES)
+
+
+def test_what_is_added_cannot_come_from_the_provider_too() -> None:
+    page = to_the_client()
+    assert {name for name in page.added if not name.startswith(HEADERS_OF_AN_ANSWER)} == {b"request-id"}
+
+
+@given(st.data())
+def test_every_other_request_header_travels_on_in_its_place(data: st.DataObject) -> None:
+    page = to_the_provider()
+    sent = data.draw(header_lists(page))
+    assert upstream_headers(sent) == page.travelling(sent)
+
+
+@given(st.data())
+def test_every_other_answer_header_travels_back_in_its_place(data: st.DataObject) -> None:
+    page = to_the_client()
+    sent = data.draw(header_lists(page))
+    assert client_headers(sent) == page.travelling(sent)
+
+
+def test_names_that_connection_lists_stay_on_their_hop() -> None:
+    sent = [
+        (b"connection", b"keep-alive, X-One"),
+        (b"x-one", b"1"),
+        (b"x-two", b"2"),
+        (b"connection", b"x-three"),
+        (b"x-three", b"3"),
+    ]
+    assert upstream_headers(sent) == [(b"x-two", b"2")]
+    assert client_headers(sent) == [(b"x-two", b"2")]
+
+
+def test_a_header_that_comes_twice_travels_twice() -> None:
+    sent = [(b"anthropic-beta", b"a"), (b"x-app", b"cli"), (b"anthropic-beta", b"b")]
+    assert upstream_headers(sent) == sent
+    assert client_headers(sent) == sent
+
+
+def test_find_gives_the_first_value_or_none() -> None:
+    sent = [(b"a", b"1"), (b"b", b"2"), (b"a", b"3")]
+    assert [find(sent, name) for name in (b"a", b"b", b"c")] == [b"1", b"2", None]

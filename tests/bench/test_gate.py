@@ -9,9 +9,9 @@ import pytest
 from tests.bench.lockstep import gateway_instructions, has_valgrind, passthrough_instructions
 from tests.bench.programs import Workshop
 
-# Measured on CPython 3.11, -O3: 36,600, and 0.82 of the pass-through. A quarter more is slack.
+# Measured: 36,300 and 0.79 of the pass-through on CPython 3.11, 37,400 and 0.71 on 3.13; a quarter is slack.
 LARGEST_COUNT = 46_000
-LARGEST_RATIO = 1.03
+LARGEST_RATIO = 1.0
 
 
 @pytest.mark.skipif(not has_valgrind(), reason="counting instructions needs valgrind, which is not installed")

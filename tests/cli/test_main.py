@@ -27,6 +27,8 @@ COMMANDS = [
     ["cost"],
     ["backup"],
     ["restore"],
+    ["doctor"],
+    ["claude"],
 ]
 
 
@@ -40,7 +42,7 @@ def test_every_command_explains_itself(arguments: list[str]) -> None:
 
 def test_every_list_can_be_json() -> None:
     for arguments in COMMANDS:
-        if arguments[0] not in ("serve", "cost"):
+        if arguments[0] not in ("serve", "cost", "claude"):
             assert "--json" in run(*arguments, "--help").out
 
 

@@ -252,5 +252,5 @@ def test_only_a_budget_that_blocks_is_blocking() -> None:
 
 
 def test_an_amount_is_shown_in_the_unit_of_its_budget() -> None:
-    assert a_budget(usd=1).amount_text(12_500_000_000_000) == "$12.5"
+    assert a_budget(usd=1).amount_text(12_500_000_000_000) == "$12.50"
     assert a_budget(tokens=1).amount_text(1200) == "1200 tokens"

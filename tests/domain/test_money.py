@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farebox.domain.money import picodollars_from_usd, usd_short_text, usd_text
+from farebox.domain.money import picodollars_from_usd, usd_exact_text, usd_short_text, usd_text
 
 
 @pytest.mark.parametrize(
@@ -77,3 +77,11 @@ def test_what_is_shown_is_read_back(picodollars: int) -> None:
 )
 def test_people_see_cents_and_of_less_four_digits(picodollars: int, text: str) -> None:
     assert usd_short_text(picodollars) == text
+
+
+@pytest.mark.parametrize(
+    ("picodollars", "text"),
+    [(0, "$0.00"), (200_000_000_000, "$0.20"), (94_139_200_000, "$0.0941392"), (-(35 * 10**11), "-$3.50")],
+)
+def test_an_exact_amount_for_people_always_has_its_cents(picodollars: int, text: str) -> None:
+    assert usd_exact_text(picodollars) == text

@@ -289,6 +289,30 @@ async def test_a_stream_holds_a_slice_and_what_cannot_be_cut_holds_everything(tm
         assert len(stage.upstream.sent) == 1
 
 
+SEARCH = {"type": "web_search_20250305", "name": "web_search", "max_uses": 3}
+
+
+@pytest.mark.parametrize(
+    ("asked", "percent", "searches"),
+    [
+        ({}, 100, 0),
+        ({"speed": "fast"}, 200, 0),
+        ({"inference_geo": "us"}, 110, 0),
+        ({"speed": "fast", "inference_geo": "us"}, 220, 0),
+        ({"tools": [SEARCH]}, 100, 3),
+    ],
+)
+async def test_a_request_holds_what_its_options_can_cost(
+    asked: dict[str, object], percent: int, searches: int, tmp_path: Path
+) -> None:
+    async with a_stage(tmp_path, governed(a_budget())) as stage:
+        body = asking(**asked)
+        stream = await stage.begin(body)
+        tokens = (len(body) * 10 // 13 + 1) * 4_000_000 + 1000 * 20_000_000
+        assert await stage.held() == tokens * percent // 100 + searches * 10_000_000_000
+        await read_out(stream)
+
+
 async def test_one_hour_writes_are_held_at_their_own_price(tmp_path: Path) -> None:
     block = {"type": "text", "text": "x" * 2600, "cache_control": {"type": "ephemeral", "ttl": "1h"}}
     body = asking(max_tokens=1, system=[block])

@@ -24,7 +24,9 @@ def test_a_blocked_request_never_reaches_the_provider(tmp_path: Path) -> None:
         assert answer.header("x-should-retry") == b"false"
         error = answer.json()["error"]
         assert error["type"] == "billing_error"
-        assert error["message"].startswith("Budget 'nothing' is exhausted: $0 of $0 spent. It resets at 2")
+        assert error["message"].startswith(
+            "Budget 'nothing' is exhausted: $0.00 of $0.00 spent. It resets at 2"
+        )
         assert error["message"].endswith("T00:00:00Z; ask ops@example.com to raise it.")
         assert [row.outcome for row in laptop.settled(1)] == [Outcome.REFUSED]
         assert (upstream.requests, upstream.open_connections) == ([], 0)

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from farebox.domain.errors import Refusal, StoreFault, UpstreamFault
-from farebox.domain.money import usd_text
+from farebox.domain.money import usd_exact_text
 from farebox.domain.record import Outcome
 from farebox.gateway.reserve import HoldTerms
 from farebox.gateway.stream import MeteredStream
@@ -109,7 +109,7 @@ async def test_what_an_open_stream_holds_is_told_as_held_and_worth_a_retry(tmp_p
         assert told.error == (
             429,
             "rate_limit_error",
-            f"Budget 'b' (alice) is in use: $0 of $0.03 spent and ${usd_text(held)} held by open "
+            f"Budget 'b' (alice) is in use: $0.00 of $0.03 spent and {usd_exact_text(held)} held by open "
             "requests. Try again in 2 s.",
         )
         assert (told.header("retry-after"), told.header("x-should-retry")) == ("2", None)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from farebox.domain.money import usd_text
+from farebox.domain.money import usd_exact_text
 from farebox.domain.record import Outcome
 from farebox.domain.usage import CostStatus, Usage
 from farebox.wire.sse import parse_sse
@@ -194,7 +194,7 @@ async def test_after_a_cut_the_next_request_is_the_402_that_explains(tmp_path: P
         told = await stage.ask(asking(max_tokens=1))
         assert told.error[:2] == (402, "billing_error")
         assert told.error[2] == (
-            f"Budget 'b' is exhausted: ${usd_text(spent)} of $0.1 spent. "
+            f"Budget 'b' is exhausted: {usd_exact_text(spent)} of $0.10 spent. "
             "What is left does not cover the least this request can cost. "
             "It resets at 2026-11-24T00:00:00Z; ask your farebox administrator to raise it."
         )
@@ -221,14 +221,18 @@ async def test_a_cut_bucket_opens_when_its_limit_rises(tmp_path: Path) -> None:
         assert (await stage.ask(asking(max_tokens=10))).status == 200
 
 
-async def test_before_a_cut_a_smaller_slice_is_asked_for(tmp_path: Path) -> None:
-    """Doubling would leave nearly half of what the budget still has unused."""
-    async with a_stage(tmp_path, a_file(budgets=[a_budget("0.25")])) as stage:
-        play(stage, a_long_answer(20))
-        await stage.ask(LONG)
+@pytest.mark.parametrize("limit_cents", [10, 17, 25, 90])
+async def test_an_answer_is_cut_when_its_budget_is_nearly_spent_and_not_before(
+    limit_cents: int, tmp_path: Path
+) -> None:
+    """Doubling slices alone would cut where half of the budget is left."""
+    async with a_stage(tmp_path, a_file(budgets=[a_budget(f"0.{limit_cents}")])) as stage:
+        play(stage, a_long_answer(60))
+        await stage.ask(asking(max_tokens=64_000))
         [row] = await stage.rows()
         assert row.outcome is Outcome.BUDGET_CUT
-        assert row.charged_picodollars >= 0.25 * 10**12 * 0.7
+        limit = limit_cents * 10**10
+        assert limit * 85 // 100 <= row.charged_picodollars <= limit
         assert await stage.settled() == {("b", ""): row.charged_picodollars}
 
 

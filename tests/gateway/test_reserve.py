@@ -162,7 +162,7 @@ def test_an_exhausted_budget_says_name_limit_spent_reset_and_whom_to_ask() -> No
     budget = a_budget(usd=20, name="key-day", scope=a_scope(key="*"), contact="platform@example.com")
     told = refusal(shortage(Standing(settled=20 * 10**12 + 5 * 10**9), budget, bucket="platform/alice"))
     assert told.message == (
-        "Budget 'key-day' (alice) is exhausted: $20.005 of $20 spent. It resets at 2026-11-24T00:00:00Z; "
+        "Budget 'key-day' (alice) is exhausted: $20.005 of $20.00 spent. It resets at 2026-11-24T00:00:00Z; "
         "ask platform@example.com to raise it."
     )
 

@@ -104,7 +104,7 @@ REFUSALS: dict[str, tuple[dict[str, str | None], bytes, tuple[int, str, str]]] =
         (
             402,
             "billing_error",
-            "Budget 'none' is exhausted: $0 of $0 spent. It resets at 2026-11-24T00:00:00Z; "
+            "Budget 'none' is exhausted: $0.00 of $0.00 spent. It resets at 2026-11-24T00:00:00Z; "
             "ask your farebox administrator to raise it.",
         ),
     ),
@@ -135,6 +135,16 @@ async def test_a_refusal_of_a_known_caller_is_a_row_that_costs_nothing(case: str
         assert (row.cost_picodollars, row.charged_picodollars, row.usage) == (0, 0, Usage())
         assert (row.cost_status, row.attempts, row.ttft_ms) == (CostStatus.PRICED, (), None)
         assert (await stage.holds(), await stage.settled()) == ([], {})
+
+
+@pytest.mark.parametrize(("case", "model"), [("model", "claude-opus-5-5"), ("half a name", "@mine")])
+async def test_a_refused_row_names_the_model_that_was_asked_for(
+    case: str, model: str, tmp_path: Path
+) -> None:
+    asked, body, _ = REFUSALS[case]
+    async with a_stage(tmp_path, refusing(tmp_path)) as stage:
+        await stage.ask(body, **asked)  # type: ignore[arg-type]
+        assert [(row.model, row.provider) for row in await stage.rows()] == [(model, None)]
 
 
 @pytest.mark.parametrize("case", ["no key", "unknown key"])

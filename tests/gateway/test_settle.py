@@ -252,7 +252,7 @@ async def test_a_finished_request_is_one_row_with_everything(stream: bool, tmp_p
             "alice",
             "alice@example.com",
         )
-        assert (row.usage.input_tokens, row.usage.output_tokens) == (100, 50)
+        assert (row.usage.input_tokens, row.usage.output_tokens, row.ttft_ms) == (100, 50, 0)
         assert row.rates["output"] == str(OUT)
         [attempt] = row.attempts
         assert (attempt.provider, attempt.status, attempt.charged_picodollars) == ("anthropic", 200, SPENT)

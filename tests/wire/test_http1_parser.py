@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from farebox.wire.http import Headers
-from farebox.wire.http1_parser import HEAD_LIMIT_BYTES, HEADER_LIMIT, INTERIM_LIMIT, AnswerParser
+from farebox.wire.http1.parser import HEAD_LIMIT_BYTES, HEADER_LIMIT, INTERIM_LIMIT, AnswerParser
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 CANNED = [

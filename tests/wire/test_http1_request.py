@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from farebox.domain.errors import RequestMalformed
 from farebox.wire.http import Headers, HttpRequest, Origin
-from farebox.wire.http1_request import host_header, request_head
+from farebox.wire.http1.request import host_header, request_head
 
 ORIGIN = Origin("https", "api.example.com", 443)
 

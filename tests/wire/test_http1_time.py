@@ -9,7 +9,7 @@ import pytest
 from farebox.domain.errors import UpstreamTimeout
 from farebox.wire.http import Silence, Timeouts
 from farebox.wire.http1 import Http1Transport
-from farebox.wire.http1_exchange import BUFFER_LIMIT_BYTES, Exchange
+from farebox.wire.http1.exchange import BUFFER_LIMIT_BYTES, Exchange
 from tests.support.http1_client import CHUNKED, OK, PATIENT, all_closed, ask, post, read_all
 from tests.support.raw_server import Peer, answering, raw_server
 

@@ -21,7 +21,9 @@ SESSION = AwsCredentials("ASIAEXAMPLE", "secret", "session/token+text==")
 segments = st.lists(
     st.text(st.characters(codec="utf-8", exclude_characters="/."), min_size=1, max_size=8), max_size=4
 )
-queries = st.lists(st.tuples(st.text("abAB01-_~ é", min_size=1, max_size=5), st.text("xyz 1/+&=", max_size=5)))
+queries = st.lists(
+    st.tuples(st.text("abAB01-_~ é", min_size=1, max_size=5), st.text("xyz 1/+&=", max_size=5))
+)
 header_values = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=20).map(str.strip)
 
 
@@ -61,7 +63,9 @@ def authorization(request: HttpRequest, credentials: AwsCredentials, now: dateti
 @given(
     path=segments,
     query=queries,
-    values=st.dictionaries(st.sampled_from(["x-amz-target", "content-type", "a-b", "user-agent"]), header_values),
+    values=st.dictionaries(
+        st.sampled_from(["x-amz-target", "content-type", "a-b", "user-agent"]), header_values
+    ),
     body=st.binary(max_size=60),
     credentials=st.sampled_from([STATIC, SESSION]),
     port=st.sampled_from([443, 8443]),

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -26,7 +27,7 @@ from farebox.cli.options import AsJson, Data
 from farebox.cli.tables import print_json
 from farebox.compose.clock import system_clock
 from farebox.compose.prices import load_prices
-from farebox.compose.settings import load_settings, process_environment
+from farebox.compose.settings import Settings, load_settings, process_environment
 from farebox.domain.config import CALLER_CREDENTIAL, DEMO_TYPE, admits
 from farebox.domain.errors import FareboxError
 from farebox.domain.identity import GATEWAY_KEY_PREFIX
@@ -97,7 +98,7 @@ def doctor_command(as_json: AsJson = False, data: Data = None) -> None:
     settings = load_settings(environment)
     try:
         admin = connect(data)
-        credentials = None if data is None and settings.url else find_credentials(settings, data)
+        credentials = _credentials(settings, data)
         base_url = credentials.base_url if credentials else settings.url or ""
         checks = [*check_gateway(admin, base_url, credentials, load_prices(), clock)]
     except GatewayUnreachable as error:
@@ -252,6 +253,14 @@ def check_environment(environment: Environment, base_url: str) -> list[Check]:
         found.append(_env(State.WARN, text, "export CLAUDE_CODE_GATEWAY_HINT_HEADERS=1"))
     how = "nothing fights" if named else "not set up here; `farebox claude` does it"
     return found or [_env(State.OK, how, "")]
+
+
+def _credentials(settings: Settings, data: Path | None) -> Credentials | None:
+    """Give the credentials file of this gateway. With FAREBOX_URL there need be none."""
+    try:
+        return find_credentials(settings, data)
+    except GatewayUnreachable:
+        return None
 
 
 def _env(state: State, found: str, mend: str) -> Check:

@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
-from farebox.domain.money import usd_text
+from farebox.domain.money import usd_exact_text
 
 Subject = Mapping[str, str]
 """One request by dimension: organisation, workspace, user, key, provider, model, session, metadata.NAME.
@@ -131,8 +131,8 @@ class Budget:
         return Window(f"{start:%Y-%m-%dT%H:%M:%SZ}", start, end)
 
     def amount_text(self, amount: int) -> str:
-        """Show an amount of this budget's unit: '$12.5' or '1200 tokens'."""
-        return f"${usd_text(amount)}" if self.unit is Unit.USD else f"{amount} tokens"
+        """Show an amount of this budget's unit: '$12.50' or '1200 tokens'."""
+        return usd_exact_text(amount) if self.unit is Unit.USD else f"{amount} tokens"
 
 
 @dataclass(frozen=True, slots=True)

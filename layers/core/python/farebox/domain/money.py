@@ -32,6 +32,13 @@ def usd_text(picodollars: int) -> str:
     return f"{sign}{whole}.{digits}" if digits else f"{sign}{whole}"
 
 
+def usd_exact_text(picodollars: int) -> str:
+    """Show an exact amount for people, cents always written: '$0.20', '$0.0941392', '-$3.50'."""
+    text = usd_text(abs(picodollars))
+    whole, _, fraction = text.partition(".")
+    return f"{'-' if picodollars < 0 else ''}${whole}.{fraction.ljust(2, '0')}"
+
+
 def usd_short_text(picodollars: int) -> str:
     """Show an amount for people: two decimals from one cent up, four significant digits below."""
     sign, amount = ("-", -picodollars) if picodollars < 0 else ("", picodollars)

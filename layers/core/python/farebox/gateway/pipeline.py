@@ -1,6 +1,4 @@
-"""One request, on one page: authenticate -> resolve -> reserve -> route -> first byte -> stream -> settle ->
-emit.
-"""
+"""One request, on one page: authenticate, resolve, reserve, route, first byte, stream, settle, emit."""
 
 from __future__ import annotations
 

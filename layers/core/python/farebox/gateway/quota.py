@@ -53,18 +53,17 @@ class Quota:
     async def _grow(self, usage: Usage | None) -> Shortage | None:
         """Hold a slice more, as large a one as fits: a budget is not exhausted while it has a small one."""
         slice_tokens = min(self._held_tokens, LARGEST_SLICE_TOKENS)
-        is_scarce = False
         while True:
             tokens = min(self._held_tokens + slice_tokens, self._plan.quote.output_tokens_max)
             grown = self._grown(usage, tokens)
             shortage = await self._ledger.top_up(grown)
             if shortage is None:
                 break
-            slice_tokens, is_scarce = slice_tokens // 2, True
+            slice_tokens //= 2
             if slice_tokens < SMALLEST_SLICE_TOKENS:
                 return shortage
         self._journal.hold = grown
-        self._ask_at_tokens = tokens * 15 // 16 if is_scarce else tokens * 3 // 4
+        self._ask_at_tokens = tokens * 3 // 4
         self._held_tokens = tokens
         self._is_open = tokens < self._plan.quote.output_tokens_max
         return None

@@ -13,7 +13,7 @@ from datetime import datetime
 from urllib.parse import quote
 
 from farebox.wire.http import Headers, HttpRequest
-from farebox.wire.http1_request import host_header
+from farebox.wire.http1.request import host_header
 
 _ALGORITHM = "AWS4-HMAC-SHA256"
 # Whatever stands between us and the service may rewrite these.

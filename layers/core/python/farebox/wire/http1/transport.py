@@ -8,9 +8,9 @@ from collections import deque
 
 from farebox.domain.errors import UpstreamCut, UpstreamTimeout, UpstreamUnreachable
 from farebox.wire.http import HttpRequest, Origin, Timeouts
-from farebox.wire.http1_connection import Connection
-from farebox.wire.http1_exchange import Exchange
-from farebox.wire.http1_request import request_head
+from farebox.wire.http1.connection import Connection
+from farebox.wire.http1.exchange import Exchange
+from farebox.wire.http1.request import request_head
 
 
 class Http1Transport:

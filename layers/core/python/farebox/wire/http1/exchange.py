@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 from farebox.domain.errors import UpstreamCut, UpstreamFault, UpstreamTimeout
 from farebox.wire.http import Headers, Silence, Timeouts
-from farebox.wire.http1_connection import Connection
-from farebox.wire.http1_parser import AnswerParser
+from farebox.wire.http1.connection import Connection
+from farebox.wire.http1.parser import AnswerParser
 
 BUFFER_LIMIT_BYTES = 262_144
 _JOIN_LIMIT_BYTES = 65_536

@@ -1,0 +1,108 @@
+"""Where the credentials that sign come from, renewed before they run out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from typing import Protocol
+
+import msgspec
+
+from farebox.domain.errors import StoreFault, UpstreamFault
+from farebox.ports import Clock
+from farebox.wire.http import HttpRequest, Origin, Timeouts, Transport
+from farebox.wire.sigv4 import AwsCredentials
+
+RENEW_BEFORE = timedelta(minutes=5)
+_TIMEOUTS = Timeouts(connect_ms=1_000, first_byte_ms=2_000, idle_ms=2_000, total_ms=3_000)
+
+
+class CredentialSource(Protocol):
+    """Gives credentials that are good now."""
+
+    async def current(self) -> AwsCredentials:
+        """Give them; cheap to call for each request. Raises `StoreFault`."""
+
+    def distrust(self, credentials: AwsCredentials) -> None:
+        """Say that the service refused these: the next ones must be others, if there are any."""
+
+
+class StaticCredentials:
+    """The ones a process was started with."""
+
+    def __init__(self, credentials: AwsCredentials) -> None:
+        self._credentials = credentials
+
+    async def current(self) -> AwsCredentials:
+        return self._credentials
+
+    def distrust(self, credentials: AwsCredentials) -> None:
+        """There are no others."""
+
+
+class RenewedCredentials:
+    """Fetched when first needed and again before they expire; many that ask at once wait for one fetch."""
+
+    def __init__(self, fetch: Callable[[], Awaitable[AwsCredentials]], clock: Clock) -> None:
+        self._fetch, self._clock = fetch, clock
+        self._kept: AwsCredentials | None = None
+        self._fetching = asyncio.Lock()
+
+    async def current(self) -> AwsCredentials:
+        if not self._is_good(RENEW_BEFORE):
+            async with self._fetching:
+                if not self._is_good(RENEW_BEFORE):
+                    await self._renew()
+        if self._kept is None:
+            raise StoreFault("there are no AWS credentials")
+        return self._kept
+
+    def distrust(self, credentials: AwsCredentials) -> None:
+        if self._kept == credentials:
+            self._kept = None
+
+    async def _renew(self) -> None:
+        try:
+            self._kept = await self._fetch()
+        except StoreFault:
+            # What is left of the old ones is enough until the source answers again.
+            if not self._is_good(timedelta(0)):
+                raise
+
+    def _is_good(self, margin: timedelta) -> bool:
+        if self._kept is None:
+            return False
+        return self._kept.expires_at is None or self._clock.now() + margin < self._kept.expires_at
+
+
+class _Document(msgspec.Struct, rename="pascal"):
+    access_key_id: str
+    secret_access_key: str
+    token: str
+    expiration: datetime
+
+
+_document = msgspec.json.Decoder(_Document).decode
+
+
+async def container_credentials(
+    transport: Transport, origin: Origin, target: str, authorization: str
+) -> AwsCredentials:
+    """Ask the endpoint that AWS_CONTAINER_CREDENTIALS_FULL_URI names (SnapStart, containers).
+
+    Raises `StoreFault`. Source: AWS SDK reference, container credential provider, read 2026-11.
+    """
+    request = HttpRequest(b"GET", origin, target.encode(), [(b"authorization", authorization.encode())])
+    try:
+        answer = await transport.send(request, _TIMEOUTS)
+        body = b""
+        while chunk := await answer.receive():
+            body += chunk
+        await answer.aclose()
+        if answer.status != 200:
+            raise StoreFault(f"the credential endpoint answered {answer.status}")
+        found = _document(body)
+    except (UpstreamFault, msgspec.MsgspecError) as fault:
+        raise StoreFault(f"the credential endpoint gave no credentials: {fault}") from fault
+    return AwsCredentials(found.access_key_id, found.secret_access_key, found.token, found.expiration)

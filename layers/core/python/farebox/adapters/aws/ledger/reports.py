@@ -1,0 +1,246 @@
+"""Reading the ledger in DynamoDB for people: requests, usage, standings, resets and the audit of the sums.
+
+Requests and usage are read through indexes, a moment behind the rows; buckets are read as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime, timedelta
+from typing import cast
+
+from farebox.adapters.aws import audit, buckets, rows, usage
+from farebox.adapters.aws.ledger.buckets import BucketKey
+from farebox.adapters.aws.dynamodb.attributes import Item
+from farebox.adapters.aws.dynamodb.errors import Unmet
+from farebox.adapters.aws.dynamodb.items import Items
+from farebox.adapters.aws.tables import BY_SESSION, BY_TIME, TableNames
+from farebox.adapters.aws.ledger import buckets, rows, usage
+from farebox.adapters.aws.ledger.verify import drifts
+from farebox.adapters.local.codec import cursor_place, cursor_text
+from farebox.domain.budget import Budget, Standing
+from farebox.domain.errors import ConfigInvalid, StoreFault
+from farebox.domain.record import RequestRecord
+from farebox.ports import AuditEntry, BucketStanding, Clock, Page, UsageRow
+
+HISTORY_MONTHS = 13
+"""How far back lists and sums go where nobody says since when."""
+
+_MAX_ROUNDS = 6
+_ABOVE_ALL = "~"
+"""Sorts after every place, since those are digits."""
+
+_CLOCKS_DIFFER = timedelta(days=1)
+"""Another machine's rows may be ahead of this one's clock."""
+
+
+class DynamoReports:
+    """Fills `ports.Reports`."""
+
+    def __init__(self, items: Items, tables: TableNames, clock: Clock) -> None:
+        self._items, self._tables, self._clock = items, tables, clock
+        self._stamps = rows.Stamps(clock)
+
+    async def requests(
+        self, *, limit: int = 50, session: str | None = None, cursor: str | None = None
+    ) -> Page[RequestRecord]:
+        """List ledger rows, newest first."""
+        below = cursor_place(cursor, str) if cursor else None
+        if below is not None and not rows.is_place(below):
+            raise ConfigInvalid("cursor", "this is not a cursor of this list")
+        places = self._places_of(session, below) if session else self._places(below, limit + 1)
+        found: list[Item] = []
+        async with aclosing(places):
+            while len(found) <= limit:
+                batch = await _take(places, limit + 1 - len(found))
+                if not batch:
+                    break
+                found += await self._current_rows(batch)
+        page = found[:limit]
+        onward = cursor_text(page[-1]["place"]) if len(found) > limit else None
+        return Page([rows.record_of_row(item) for item in page], onward)
+
+    async def usage(
+        self, *, by: str, since: datetime | None, until: datetime | None = None
+    ) -> Sequence[UsageRow]:
+        """Sum rows from `since` up to, not including, `until`; dearest first."""
+        group_of = usage.grouping(by)
+        sums = usage.Sums(group_of)
+        expired: dict[str, Item] = {}
+        async for item in self._between(since, until):
+            if rows.is_expired(item):
+                expired[cast(str, item["id"])] = item
+            else:
+                sums.add(item)
+        corrected = await self._corrected(list(expired))
+        for row_id, item in expired.items():
+            if row_id not in corrected:
+                sums.add(item)
+        return sums.rows()
+
+    async def standings(self, budgets: Sequence[Budget], now: datetime) -> Sequence[BucketStanding]:
+        """Give the current window of every bucket; one that is the only one of its budget is always there."""
+        return [standing for budget in budgets for standing in await self._standings(budget, now)]
+
+    async def reset(self, budget: Budget, bucket: str | None, now: datetime, actor: str) -> int:
+        """Start the current window of a bucket (or of all) anew by a correcting entry; count the reset ones.
+
+        Buckets with nothing settled and not exhausted stay as they are. What open requests hold stays held.
+        Each bucket is a step of its own.
+        """
+        found = [
+            standing
+            for standing in await self._standings(budget, now)
+            if bucket in (None, standing.bucket) and (standing.standing.settled or standing.is_exhausted)
+        ]
+        for standing in found:
+            await self._reset(standing, now, actor)
+        return len(found)
+
+    async def audit(self, *, limit: int = 50, cursor: str | None = None) -> Page[AuditEntry]:
+        """List what administrators changed, newest first."""
+        return await audit.entries(self._items, self._tables.keys, limit=limit, cursor=cursor)
+
+    async def verify(self) -> Sequence[str]:
+        """Recompute every bucket from ledger rows and open holds; give one line for each drift."""
+        return await drifts(self._items, self._tables)
+
+    async def _places(self, below: str | None, count: int) -> AsyncGenerator[str, None]:
+        """Walk through the places of rows, newest first, about `count` at a time."""
+        newest = rows.row_at(below)[0] if below else self._clock.now() + _CLOCKS_DIFFER
+        for month in self._months(newest):
+            onward = below
+            while True:
+                slices = await asyncio.gather(
+                    *(self._slice(shard, onward, count) for shard in rows.month_shards(month))
+                )
+                places = sorted((place for each in slices for place in each), reverse=True)[:count]
+                for place in places:
+                    yield place
+                if len(places) < count:
+                    break
+                onward = places[-1]
+
+    async def _slice(self, shard: str, below: str | None, count: int) -> list[str]:
+        found = self._items.query(
+            self._tables.usage,
+            "#month_shard = :shard AND #place < :below",
+            index=BY_TIME.name,
+            descending=True,
+            limit=count,
+            shard=shard,
+            below=below or _ABOVE_ALL,
+        )
+        return [cast(str, item["place"]) async for item in found]
+
+    async def _places_of(self, session: str, below: str | None) -> AsyncGenerator[str, None]:
+        """Walk through the places of one session's rows, newest first."""
+        found = self._items.query(
+            self._tables.usage,
+            "#session_id = :session AND #place < :below",
+            index=BY_SESSION.name,
+            descending=True,
+            session=session,
+            below=below or _ABOVE_ALL,
+        )
+        async for item in found:
+            yield cast(str, item["place"])
+
+    async def _current_rows(self, places: Sequence[str]) -> list[Item]:
+        """Read rows in the order of their places, without those that a correction has replaced."""
+        ids = [rows.row_at(place)[1] for place in places]
+        stored = await self._items.get_many(self._tables.usage, [rows.row_key(row_id) for row_id in ids])
+        by_id = {item["id"]: item for item in stored}
+        expired = [row_id for row_id in ids if row_id in by_id and rows.is_expired(by_id[row_id])]
+        corrected = await self._corrected(expired)
+        return [by_id[row_id] for row_id in ids if row_id in by_id and row_id not in corrected]
+
+    async def _corrected(self, expired: Sequence[str]) -> set[str]:
+        """Give those of the swept requests whose true record has come."""
+        keys = [rows.correction_key(row_id) for row_id in expired]
+        found = await self._items.get_many(self._tables.usage, keys, names=["corrects"])
+        return {cast(str, item["corrects"]) for item in found}
+
+    async def _between(self, since: datetime | None, until: datetime | None) -> AsyncGenerator[Item, None]:
+        newest = until or self._clock.now() + _CLOCKS_DIFFER
+        oldest = rows.utc_month(since) if since else ""
+        for month in self._months(newest):
+            if month < oldest:
+                return
+            for shard in rows.month_shards(month):
+                found = self._items.query(
+                    self._tables.usage,
+                    "#month_shard = :shard AND #place BETWEEN :first AND :last",
+                    index=BY_TIME.name,
+                    shard=shard,
+                    first=rows.place_at(since) if since else "0",
+                    last=rows.place_at(until) if until else _ABOVE_ALL,
+                )
+                async for item in found:
+                    yield item
+
+    def _months(self, newest: datetime) -> Iterator[str]:
+        """Name months from `newest` back to the end of what reports look at."""
+        first = newest.astimezone(UTC).replace(day=1)
+        oldest = self._clock.now() - timedelta(days=31 * HISTORY_MONTHS)
+        while first > oldest:
+            yield rows.utc_month(first)
+            first = (first - timedelta(days=1)).replace(day=1)
+
+    async def _standings(self, budget: Budget, now: datetime) -> list[BucketStanding]:
+        window = budget.window_at(now)
+        partition = buckets.partition_of(budget.name, budget.unit.value, window.key)
+        standings = []
+        async for item in self._items.query(self._tables.budgets, "#pk = :pk", pk=partition):
+            bucket = buckets.bucket_of(item)
+            # Buckets left from an earlier scope of the same budget belong to no request any more.
+            if budget.scope.has_one_bucket == (bucket == ""):
+                standing = buckets.standing_of(budget, item)
+                standings.append(BucketStanding(budget, bucket, window.key, standing, standing.is_marked))
+        if budget.scope.has_one_bucket and not standings:
+            return [BucketStanding(budget, "", window.key, Standing())]
+        return sorted(standings, key=lambda each: each.bucket)
+
+    async def _reset(self, standing: BucketStanding, now: datetime, actor: str) -> None:
+        budget = standing.budget
+        key = (budget.name, budget.unit.value, standing.window_key, standing.bucket)
+        token = self._items.token()
+        for _ in range(_MAX_ROUNDS):
+            settled = standing.standing.settled
+            actions = [
+                buckets.clear(self._tables.budgets, key, settled=settled),
+                audit.note(self._tables.keys, self._stamps.next(), _reset_entry(standing, now, actor)),
+            ]
+            if settled:
+                actions.append(rows.append_reset(self._tables.usage, key, settled, now, token))
+            try:
+                return await self._items.transact(actions)
+            except Unmet as unmet:
+                if settled and unmet.failed(2):
+                    # An earlier try did it, its answer lost.
+                    return None
+                now_there = buckets.standing_of(budget, unmet.item(0))
+                standing = replace(standing, standing=now_there, is_exhausted=now_there.is_marked)
+        raise StoreFault(f"budget '{budget.name}' kept changing under {_MAX_ROUNDS} resets")
+
+
+async def _take(places: AsyncGenerator[str, None], count: int) -> list[str]:
+    taken: list[str] = []
+    if count > 0:
+        async for place in places:
+            taken.append(place)
+            if len(taken) == count:
+                break
+    return taken
+
+
+def _reset_entry(standing: BucketStanding, now: datetime, actor: str) -> AuditEntry:
+    before: dict[str, object] = {
+        "bucket": standing.bucket,
+        "window": standing.window_key,
+        "unit": standing.budget.unit.value,
+        "settled": standing.standing.settled,
+        "is_exhausted": standing.is_exhausted,
+    }
+    after = {**before, "settled": 0, "is_exhausted": False}
+    return AuditEntry(now, actor, "reset", "bucket", standing.budget.name, before, after)

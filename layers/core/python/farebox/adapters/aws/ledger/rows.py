@@ -1,0 +1,171 @@
+"""Ledger rows: one a request, written once and never again; a correction and a reset are rows of their own."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import cast
+
+import msgspec
+
+from farebox.adapters.aws.ledger.buckets import BucketKey
+from farebox.adapters.aws.dynamodb.actions import Action, Key, check, put
+from farebox.adapters.aws.dynamodb.attributes import Item, Value
+from farebox.adapters.local.codec import json_text, microseconds, moment_at
+from farebox.domain.record import Outcome, RequestRecord
+from farebox.ports import Clock
+
+MONTH_SHARDS = 4
+"""Partitions of a month in the index by time: what bounds the rows a second."""
+
+_PLACE = re.compile(r"\d{17}#\d{17}#.+", re.DOTALL).fullmatch
+_NOT_THERE = "attribute_not_exists(#id)"
+_entries = msgspec.json.Decoder(list[tuple[str, str, str, str, int]]).decode
+_record = msgspec.json.Decoder(RequestRecord).decode
+
+
+class Stamps:
+    """Numbers that only grow, near the wall clock in microseconds: they put rows of one moment in order."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._last = 0
+
+    def next(self) -> int:
+        """Give a number larger than every one before."""
+        self._last = max(self._last + 1, microseconds(self._clock.now()))
+        return self._last
+
+
+def row_key(request_id: str) -> Key:
+    """Say where the row of a request is."""
+    return {"id": request_id}
+
+
+def correction_key(request_id: str) -> Key:
+    """Say where the true record of a swept request is, once it has come."""
+    return row_key(correction_id(request_id))
+
+
+def correction_id(request_id: str) -> str:
+    """Name the row that corrects another."""
+    return f"{request_id}#correction"
+
+
+def no_row(table: str, request_id: str) -> Action:
+    """Make sure that a request is not settled."""
+    return check(table, row_key(request_id), _NOT_THERE)
+
+
+def append_request(
+    table: str, request_id: str, record: RequestRecord, entries: Iterable[tuple[BucketKey, int]], stamp: int
+) -> Action:
+    """Write the row of a request that ended."""
+    return put(table, _item(request_id, "request", record, entries, stamp), _NOT_THERE)
+
+
+def append_correction(
+    table: str,
+    request_id: str,
+    record: RequestRecord,
+    difference: Iterable[tuple[BucketKey, int]],
+    stamp: int,
+) -> Action:
+    """Write the row that replaces an expired one; its entries are what it books on top, either sign."""
+    item = _item(correction_id(request_id), "correction", record, difference, stamp)
+    return put(table, {**item, "corrects": request_id}, _NOT_THERE)
+
+
+def append_reset(table: str, key: BucketKey, settled: int, at: datetime, token: str) -> Action:
+    """Write the correcting entry that brings a bucket back to nothing settled."""
+    item: dict[str, Value] = {
+        "id": f"reset#{token}",
+        "kind": "reset",
+        "at_us": microseconds(at),
+        "entries": _entries_text([(key, -settled)]),
+    }
+    return put(table, item, _NOT_THERE)
+
+
+def entries_of_row(item: Item) -> list[tuple[BucketKey, int]]:
+    """Read what a row booked."""
+    return [
+        ((budget, unit, window, bucket), amount)
+        for budget, unit, window, bucket, amount in _entries(cast(str, item["entries"]))
+    ]
+
+
+def record_of_row(item: Item) -> RequestRecord:
+    """Read the whole record back."""
+    return _record(cast(str, item["record"]))
+
+
+def is_expired(item: Item) -> bool:
+    """Say whether the sweeper wrote this row, so that a true one may follow."""
+    return item["outcome"] == Outcome.EXPIRED.value
+
+
+def month_shards(month: str) -> Sequence[str]:
+    """Give the partitions of a month, '2026-11'."""
+    return [f"{month}#{number}" for number in range(MONTH_SHARDS)]
+
+
+def is_place(text: str) -> bool:
+    """Say whether a text can be the place of a row."""
+    return _PLACE(text) is not None
+
+
+def row_at(place: str) -> tuple[datetime, str]:
+    """Give the moment and the id of the row at a place."""
+    at_us, _, row_id = place.split("#", 2)
+    return moment_at(int(at_us)), row_id
+
+
+def place_at(moment: datetime) -> str:
+    """Give the first place in the order of rows that `moment` can have."""
+    return f"{microseconds(moment):017d}"
+
+
+def _item(
+    row_id: str, kind: str, record: RequestRecord, entries: Iterable[tuple[BucketKey, int]], stamp: int
+) -> dict[str, Value]:
+    usage = record.usage
+    shard = zlib.crc32(row_id.encode()) % MONTH_SHARDS
+    columns: dict[str, Value] = {
+        "id": row_id,
+        "kind": kind,
+        "month_shard": f"{utc_month(record.at)}#{shard}",
+        "place": f"{place_at(record.at)}#{stamp:017d}#{row_id}",
+        "at_us": microseconds(record.at),
+        "workspace": record.workspace,
+        "key": record.key,
+        "user": record.user,
+        "model": record.model,
+        "provider": record.provider,
+        "session_id": record.session_id,
+        "metadata": json_text(record.metadata) if record.metadata else None,
+        "outcome": record.outcome.value,
+        "is_error": record.status >= 400 or record.outcome is not Outcome.FINISHED,
+        "input_tokens": usage.input_tokens,
+        "cache_read_tokens": usage.cache_read_tokens,
+        "cache_write_5m_tokens": usage.cache_write_5m_tokens,
+        "cache_write_1h_tokens": usage.cache_write_1h_tokens,
+        "output_tokens": usage.output_tokens,
+        "cost_picodollars": record.cost_picodollars,
+        "charged_picodollars": record.charged_picodollars,
+        "entries": _entries_text(entries),
+        "record": json_text(record),
+    }
+    # An attribute without a value would cost bytes, and an index does not take one as a key.
+    return {name: value for name, value in columns.items() if value is not None}
+
+
+def utc_month(moment: datetime) -> str:
+    """Name the calendar month of a moment, UTC."""
+    return f"{moment.astimezone(UTC):%Y-%m}"
+
+
+def _entries_text(entries: Iterable[tuple[BucketKey, int]]) -> str:
+    return json_text([(*key, amount) for key, amount in entries])

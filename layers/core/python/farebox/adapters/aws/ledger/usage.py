@@ -1,0 +1,77 @@
+"""Sums over ledger rows, by whatever people ask for."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import TypeAlias, cast
+
+import msgspec
+
+from farebox.adapters.aws.dynamodb.attributes import Item
+from farebox.adapters.aws.ledger.buckets import number
+from farebox.domain.errors import ConfigInvalid
+from farebox.ports import UsageRow
+
+Group: TypeAlias = tuple[str | None, str | None]
+"""Workspace, where it tells two groups of one name apart, and name."""
+
+METADATA_PREFIX = "metadata."
+
+_ATTRIBUTES = {
+    "key": "key",
+    "user": "user",
+    "workspace": "workspace",
+    "model": "model",
+    "provider": "provider",
+    "session": "session_id",
+}
+_SUMMED = (
+    "input_tokens",
+    "cache_read_tokens",
+    "cache_write_5m_tokens",
+    "cache_write_1h_tokens",
+    "output_tokens",
+    "cost_picodollars",
+    "charged_picodollars",
+)
+_metadata = msgspec.json.Decoder(dict[str, str]).decode
+
+
+def grouping(by: str) -> Callable[[Item], Group]:
+    """Say how rows are put into groups. Raises `ConfigInvalid` for what rows cannot be grouped by."""
+    name = by.removeprefix(METADATA_PREFIX)
+    if name and name != by:
+        return lambda item: (None, _metadata(cast(str, item.get("metadata", "{}"))).get(name))
+    if by == "key":
+        return lambda item: (cast(str, item["workspace"]), cast(str, item["key"]))
+    if by in _ATTRIBUTES:
+        attribute = _ATTRIBUTES[by]
+        return lambda item: (None, cast("str | None", item.get(attribute)))
+    raise ConfigInvalid("by", f"'{by}' is none of {', '.join(_ATTRIBUTES)}, {METADATA_PREFIX}NAME")
+
+
+class Sums:
+    """Adds rows up, one at a time."""
+
+    def __init__(self, group_of: Callable[[Item], Group]) -> None:
+        self._group_of = group_of
+        self._by_group: dict[Group, Counter[str]] = {}
+
+    def add(self, item: Item) -> None:
+        """Count one row. An unpriced one has no cost and counts its ceiling as charged."""
+        sums = self._by_group.setdefault(self._group_of(item), Counter())
+        sums["requests"] += 1
+        sums["errors"] += bool(item["is_error"])
+        for name in _SUMMED:
+            sums[name] += number(item, name)
+
+    def rows(self) -> list[UsageRow]:
+        """Name the groups and sort them. A key's name says enough unless two workspaces have one."""
+        workspaces = Counter(name for _, name in self._by_group)
+        usage = []
+        for (workspace, name), sums in self._by_group.items():
+            group = f"{workspace}/{name}" if workspace is not None and workspaces[name] > 1 else name
+            counted = (sums[each] for each in ("requests", "errors", *_SUMMED))
+            usage.append(UsageRow(group, *counted))
+        return sorted(usage, key=lambda row: (-row.cost_picodollars, row.group is None, row.group or ""))

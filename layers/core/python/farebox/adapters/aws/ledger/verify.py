@@ -1,0 +1,93 @@
+"""The audit of the sums: every bucket against the ledger rows and the open holds.
+
+A scan is no snapshot: what moves while it runs looks like drift. So it runs twice, and only what is off by the
+same amount both times is told.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import cast
+
+from farebox.adapters.aws.ledger import buckets, holds, rows
+from farebox.adapters.aws.ledger.buckets import BucketKey
+from farebox.adapters.aws.dynamodb.attributes import Item
+from farebox.adapters.aws.dynamodb.items import Items
+from farebox.adapters.aws.tables import TableNames
+
+
+@dataclass(slots=True)
+class Sums:
+    """Stored and recomputed amounts by bucket, and the requests that are open and settled."""
+
+    stored: dict[str, Counter[BucketKey]] = field(default_factory=lambda: _by_kind("settled", "held", "used"))
+    expected: dict[str, Counter[BucketKey]] = field(
+        default_factory=lambda: _by_kind("settled", "held", "used")
+    )
+    open: set[str] = field(default_factory=set)
+    ended: set[str] = field(default_factory=set)
+
+    def drifts(self) -> dict[tuple[str, BucketKey], int]:
+        """Give by how much each bucket is off, where it is."""
+        return {
+            (kind, key): difference
+            for kind, stored in self.stored.items()
+            for key in stored | self.expected[kind]
+            if (difference := stored[key] - self.expected[kind][key])
+        }
+
+
+async def drifts(items: Items, tables: TableNames) -> list[str]:
+    """Give one line for each bucket whose sums do not match, and for each request both open and settled."""
+    first = await _sums(items, tables)
+    if not first.drifts() and not first.open & first.ended:
+        return []
+    second = await _sums(items, tables)
+    off = first.drifts()
+    lasting = sorted(place for place, difference in second.drifts().items() if off.get(place) == difference)
+    lines = [_line(second, kind, key) for kind, key in lasting]
+    both = sorted(first.open & first.ended & second.open & second.ended)
+    return lines + [f"request {request_id} is settled and still holds" for request_id in both]
+
+
+async def _sums(items: Items, tables: TableNames) -> Sums:
+    sums = Sums()
+    async for item in items.everything(tables.budgets):
+        if cast(str, item["pk"]).startswith(holds.PARTITION):
+            _add_hold(sums, item)
+        else:
+            _add_bucket(sums, item)
+    async for item in items.everything(tables.usage):
+        sums.ended.add(cast(str, item["id"]))
+        for key, amount in rows.entries_of_row(item):
+            sums.expected["settled"][key] += amount
+    for kind in ("settled", "held"):
+        sums.expected["used"].update(sums.expected[kind])
+    return sums
+
+
+def _add_hold(sums: Sums, item: Item) -> None:
+    hold = holds.stored_hold(item)
+    sums.open.add(hold.request_id)
+    for touch in hold.touches:
+        sums.expected["held"][buckets.key_of(touch)] += touch.amount
+
+
+def _add_bucket(sums: Sums, item: Item) -> None:
+    key = buckets.key_of_item(item)
+    for kind, stored in sums.stored.items():
+        stored[key] = buckets.number(item, kind)
+
+
+def _line(sums: Sums, kind: str, key: BucketKey) -> str:
+    budget, unit, window, bucket = key
+    source = {"settled": "ledger rows", "held": "open holds", "used": "both together"}[kind]
+    return (
+        f"budget '{budget}', bucket '{bucket}', window {window}: {kind} is {sums.stored[kind][key]},"
+        f" but {source} make {sums.expected[kind][key]} ({'picodollars' if unit == 'usd' else unit})"
+    )
+
+
+def _by_kind(*kinds: str) -> dict[str, Counter[BucketKey]]:
+    return {kind: Counter() for kind in kinds}

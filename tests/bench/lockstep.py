@@ -24,7 +24,7 @@ ANSWER_HEAD = (
     b"request-id: req_bench\r\ntransfer-encoding: chunked\r\n\r\n"
 )
 # The first requests also pay for what the interpreter specialises and the pools and caches fill.
-WARM_UP_REQUESTS = 4
+WARM_UP_REQUESTS = 2
 
 Start = Callable[[int, Sequence[str]], Gateway]
 """Starts a program in front of an upstream's port, under a command."""

@@ -112,6 +112,7 @@ async def test_what_a_row_cannot_hold_is_swept_and_not_held_for_ever(tmp_path: P
         absurd = usage(input_tokens=2**53 - 1, output_tokens=2**53 - 1)
         stage.upstream.script = lambda _: json_message(usage=absurd)
         await stage.ask(asking(stream=False))
+        assert stage.ledger.calls.count("settle") == 1
         for _ in range(3):
             stage.clock.advance(timedelta(seconds=20))
             await stage.leases.renew()

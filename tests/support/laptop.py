@@ -22,7 +22,7 @@ from typing import Any, Self, TypeVar
 import uvicorn
 import uvloop
 
-from farebox.cli.serve import BACKLOG, KEEP_ALIVE_S, SETTLE_WITHIN_S, admin_ports
+from farebox.cli.serve import BACKLOG, SETTLE_WITHIN_S, admin_ports, server_config
 from farebox.compose.local import LocalGateway, open_local
 from farebox.compose.settings import Settings
 from farebox.domain.record import RequestRecord
@@ -263,7 +263,7 @@ class Laptop:
             await self.local.close()
 
     async def _serve_until_stopped(self, plane: DataPlane) -> None:
-        server = _Server(_config(plane, self._settings), self._ready.set)
+        server = _Server(server_config(plane, self._settings), self._ready.set)
         serving = asyncio.create_task(server.serve(sockets=[self._listener]))
         await self._stopping.wait()
         server.should_exit = True
@@ -283,18 +283,3 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._ready()
-
-
-def _config(plane: DataPlane, settings: Settings) -> uvicorn.Config:
-    """Give what `farebox serve` gives uvicorn."""
-    return uvicorn.Config(
-        plane,
-        http="httptools",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        date_header=False,
-        timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=settings.drain_s,
-    )

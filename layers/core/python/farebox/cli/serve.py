@@ -126,21 +126,25 @@ async def _serve(
 
 
 async def _run(plane: DataPlane, listener: socket.socket, settings: Settings, base_url: str) -> None:
-    server = _Server(
-        uvicorn.Config(
-            plane,
-            http="httptools",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            date_header=False,
-            timeout_keep_alive=KEEP_ALIVE_S,
-            timeout_graceful_shutdown=settings.drain_s,
-        ),
-        ready=lambda: print_line(f"listening on {base_url}"),
-    )
+    config = server_config(plane, settings)
+    server = _Server(config, ready=lambda: print_line(f"listening on {base_url}"))
     await server.serve(sockets=[listener])
+
+
+def server_config(plane: DataPlane, settings: Settings) -> uvicorn.Config:
+    """Give the HTTP server's settings. Its own headers stay off: the provider's `date` and `server` pass."""
+    return uvicorn.Config(
+        plane,
+        http="httptools",
+        proxy_headers=False,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=settings.drain_s,
+    )
 
 
 def admin_ports(local: LocalGateway) -> AdminPorts:

@@ -47,9 +47,9 @@ class StreamMeter:
     input.
     """
 
-    def __init__(self, *, is_gzip: bool = False) -> None:
+    def __init__(self) -> None:
         self._scanner = SseScanner(WANTED)
-        self._inflate = zlib.decompressobj(zlib.MAX_WBITS | 16) if is_gzip else None
+        self._inflate: zlib._Decompress | None = None
         self._unread_bytes = 0
         self.fold = UsageFold()
         self.is_stopped = False

@@ -22,7 +22,6 @@ from farebox.gateway.settle import Settler
 from farebox.gateway.stream import Answer, MeteredStream
 from farebox.ports import Clock, Keys, Ledger, Policies, Secrets
 from farebox.providers.registry import Providers
-from farebox.wire.headers import find
 from farebox.wire.http import HttpAnswer
 from farebox.wire.messages import read_head
 
@@ -80,7 +79,7 @@ class Gateway:
             await self.settler.answered(journal, source, body)
             return Answer(source.status, headers, body)
         journal.first_byte()
-        meter = StreamMeter(is_gzip=find(source.headers, b"content-encoding") == b"gzip")
+        meter = StreamMeter()
         stream = MeteredStream(
             source,
             meter,

@@ -6,7 +6,7 @@ from farebox.domain.config import Target
 from farebox.domain.errors import UpstreamCut
 from farebox.domain.plan import Caller
 from farebox.wire.headers import client_headers, find
-from farebox.wire.http import Headers, HttpAnswer, Silence
+from farebox.wire.http import Headers, HttpAnswer, Silence, is_success
 
 ANSWER_BYTES_MAX = 256 * 1024 * 1024
 
@@ -34,7 +34,7 @@ async def read_whole(source: HttpAnswer) -> bytes:
 def is_event_stream(source: HttpAnswer) -> bool:
     """Say whether the answer is a stream of events; errors never are."""
     content_type = (find(source.headers, b"content-type") or b"").lower()
-    return source.status < 400 and content_type.startswith(b"text/event-stream")
+    return is_success(source.status) and content_type.startswith(b"text/event-stream")
 
 
 def answer_headers(

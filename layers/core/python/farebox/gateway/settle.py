@@ -20,7 +20,7 @@ from farebox.gateway.meter import Reading, StreamMeter, expected_usage, read_mes
 from farebox.gateway.reserve import booked_touches
 from farebox.ports import EventBus, Ledger
 from farebox.wire.headers import find
-from farebox.wire.http import HttpAnswer
+from farebox.wire.http import HttpAnswer, is_success
 
 CLIENT_GONE = "client gone"
 """The message a task is cancelled with when its client left; any other cancellation is the process
@@ -68,7 +68,7 @@ class Settler:
             raise RuntimeError("an answer without a plan")
         journal.first_byte()
         request_id = _upstream_request_id(source)
-        if source.status >= 400:
+        if not is_success(source.status):
             journal.attempted(self.prices, status=source.status, reading=None, upstream_request_id=request_id)
             return await self._settle(journal, Outcome.UPSTREAM_ERROR, source.status)
         encoding = find(source.headers, b"content-encoding")

@@ -44,8 +44,15 @@ def _accept_encoding(call: Call) -> tuple[bytes, bytes]:
     reads it.
     """
     accepted = find(call.headers, b"accept-encoding") or b""
-    reads_gzip = any(coding.split(b";")[0].strip() == b"gzip" for coding in accepted.split(b","))
+    codings = [coding.replace(b" ", b"").lower() for coding in accepted.split(b",")]
+    reads_gzip = any(coding.split(b";")[0] == b"gzip" and not _is_refused(coding) for coding in codings)
     return b"accept-encoding", b"gzip" if reads_gzip and not call.is_stream else b"identity"
+
+
+def _is_refused(coding: bytes) -> bool:
+    """Whether a coding is named only to be ruled out: `gzip;q=0`."""
+    _, _, weight = coding.partition(b";q=")
+    return weight != b"" and not weight.strip(b"0.")
 
 
 def _credential(spec: ProviderSpec, call: Call) -> tuple[bytes, bytes]:

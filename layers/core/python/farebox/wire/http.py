@@ -43,6 +43,11 @@ class Silence(Exception):
     """Nothing arrived for `silence_ms`; the answer is still open and may be read on."""
 
 
+def is_success(status: int) -> bool:
+    """Whether a status says that the request was done."""
+    return 200 <= status < 300
+
+
 class HttpAnswer(Protocol):
     """An answer whose head has arrived and whose body is being read."""
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 import msgspec
 
+from farebox.adapters.aws.codec import cursor_place, cursor_text, json_text, microseconds, moment_at
 from farebox.adapters.aws.dynamodb.actions import Action, put
 from farebox.adapters.aws.dynamodb.attributes import Item
 from farebox.adapters.aws.dynamodb.items import Items
-from farebox.adapters.local.codec import cursor_place, cursor_text, json_text, microseconds, moment_at
+from farebox.adapters.aws.stamps import Stamps
 from farebox.ports import AuditEntry, Page
 
 PARTITION = "audit"
+
+_TOGETHER = 50
 
 _entries = msgspec.json.Decoder(list[tuple[int, str, str, str, str, str | None, str | None]]).decode
 
@@ -22,6 +25,14 @@ def note(table: str, stamp: int, *entries: AuditEntry) -> Action:
     """Write entries that are one change: together, so that a large one is no larger a transaction."""
     item = {"pk": PARTITION, "sk": f"{stamp:017d}", "entries": json_text([_row(entry) for entry in entries])}
     return put(table, item, "attribute_not_exists(#pk)")
+
+
+def notes(table: str, stamps: Stamps, entries: Sequence[AuditEntry]) -> list[Action]:
+    """Write the entries of one change, many to an item, so that a large one still is one transaction."""
+    return [
+        note(table, stamps.next(), *entries[start : start + _TOGETHER])
+        for start in range(0, len(entries), _TOGETHER)
+    ]
 
 
 def action_of(before: object | None, after: object | None) -> str:

@@ -12,8 +12,9 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """A global secondary index. `includes` are the attributes it has beside the keys; sparse where items lack its
-    keys.
+    """A global secondary index, sparse where items lack its keys.
+
+    `includes` are the attributes that it has beside keys.
     """
 
     name: str
@@ -57,7 +58,7 @@ USAGE_COLUMNS = (
 )
 """What usage is grouped by and summed over, so that it is read from the index alone."""
 
-BY_TIME = Index("by_time", "month_shard", "place", includes=("at_us", *USAGE_COLUMNS))
+BY_TIME = Index("by_time", "time_shard", "place", includes=("at_us", *USAGE_COLUMNS))
 BY_SESSION = Index("by_session", "session_id", "place")
 
 KEYS = Table("keys", "pk", "sk")

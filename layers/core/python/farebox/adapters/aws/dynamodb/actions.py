@@ -30,7 +30,7 @@ def put(table: str, item: Mapping[str, Value], condition: str = "", **values: Va
     )
 
 
-def update(table: str, key: Key, change: str, condition: str = "", **values: Value) -> Action:
+def update(table: str, key: Key, change: str, condition: str, values: Mapping[str, Value]) -> Action:
     """Change single attributes; the item comes to be if it is not there."""
     body = {"TableName": table, "Key": wrapped_item(key), "UpdateExpression": change}
     return Action("Update", {**body, **_conditioned(change, condition, values)})

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, TypeAlias
 
-Value: TypeAlias = "str | int | bool | bytes | None | frozenset[str] | list[Value] | dict[str, Value]"
+Value: TypeAlias = "str | int | bool | bytes | frozenset[str] | list[Value] | dict[str, Value] | None"
 Item: TypeAlias = dict[str, Value]
 Wire: TypeAlias = Mapping[str, Any]
 """An item or a single value as it travels: the one place where JSON is not yet ours."""

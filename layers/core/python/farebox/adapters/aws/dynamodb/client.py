@@ -24,7 +24,7 @@ _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long one call may go on. The wait before try n is anything up to `base_ms * 2**n`, at most `cap_ms`.
+    """How long one call may go on. The wait after try n is anything up to `base_ms * 2**n`, at most `cap_ms`.
 
     No try starts after `total_ms`.
     """
@@ -135,5 +135,5 @@ class DynamoClient:
 
     def _wait_ms(self, tries: int) -> float:
         """Full jitter: conflicting writers that wait the same time would meet again."""
-        most = min(self._patience.cap_ms, self._patience.base_ms * 2**tries)
-        return int.from_bytes(self._randomness.bytes(4), "big") / 2**32 * most
+        most = min(self._patience.cap_ms, self._patience.base_ms << tries)
+        return most * int.from_bytes(self._randomness.bytes(4), "big") / 4_294_967_296

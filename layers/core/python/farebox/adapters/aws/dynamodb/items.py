@@ -33,7 +33,7 @@ class Items:
         return unwrapped_item(item) if item else None
 
     async def get_many(self, table: str, keys: Sequence[Key], *, names: Sequence[str] = ()) -> list[Item]:
-        """Read those of the items that are there, in no order; only the attributes `names` when there are any."""
+        """Read those of the items that are there, in no order; `names` are the attributes wanted, or all."""
         found: list[Item] = []
         for start in range(0, len(keys), _MAX_KEYS):
             projection = ", ".join(f"#{name}" for name in names)
@@ -99,11 +99,9 @@ class Items:
         await self._client.call("TransactWriteItems", payload)
 
     async def _pages(self, operation: str, payload: dict[str, Any]) -> AsyncIterator[list[Item]]:
-        start = None
         while True:
-            onward = {} if start is None else {"ExclusiveStartKey": start}
-            answer = await self._client.call(operation, {**payload, **onward})
+            answer = await self._client.call(operation, payload)
             yield [unwrapped_item(item) for item in answer["Items"]]
-            start = answer.get("LastEvaluatedKey")
-            if not start:
+            if not answer.get("LastEvaluatedKey"):
                 return
+            payload = {**payload, "ExclusiveStartKey": answer["LastEvaluatedKey"]}

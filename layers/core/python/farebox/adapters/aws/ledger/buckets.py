@@ -108,8 +108,7 @@ def mark(table: str, touch: Touch) -> Action:
         _primary_key(key_of(touch)),
         "SET #exhausted_limit = :limit, #bucket = :bucket",
         _IS_OPEN,
-        limit=touch.budget.limit,
-        bucket=touch.bucket,
+        {"limit": touch.budget.limit, "bucket": touch.bucket},
     )
 
 
@@ -121,8 +120,7 @@ def clear(table: str, key: BucketKey, *, settled: int) -> Action:
         _primary_key(key),
         "ADD #settled :back, #used :back REMOVE #exhausted_limit",
         condition,
-        back=-settled,
-        old=settled,
+        {"back": -settled, "old": settled},
     )
 
 
@@ -162,12 +160,12 @@ def _move(table: str, key: BucketKey, movement: Movement) -> Action:
         "used": amount,
         "bucket": key[-1],
     }
-    if movement.limit is None:
-        return update(table, _primary_key(key), _ADD, **values)
-    room = movement.limit - amount
-    fits = _FITS if room >= 0 else _NEVER_FITS
-    values |= {"room": room, "limit": movement.limit}
-    return update(table, _primary_key(key), _ADD, f"{fits} AND {_IS_OPEN}", **values)
+    condition = ""
+    if movement.limit is not None:
+        room = movement.limit - amount
+        condition = f"{_FITS if room >= 0 else _NEVER_FITS} AND {_IS_OPEN}"
+        values |= {"room": room, "limit": movement.limit}
+    return update(table, _primary_key(key), _ADD, condition, values)
 
 
 def _does_anything(movement: Movement) -> bool:

@@ -9,9 +9,9 @@ from typing import cast
 
 import msgspec
 
+from farebox.adapters.aws.codec import microseconds, moment_at
 from farebox.adapters.aws.dynamodb.actions import Action, Key, check, delete, put, update
 from farebox.adapters.aws.dynamodb.attributes import Item, Value
-from farebox.adapters.local.codec import microseconds, moment_at
 from farebox.domain.budget import Touch
 from farebox.domain.record import RequestRecord
 from farebox.ports import Hold
@@ -80,7 +80,7 @@ def renew_hold(table: str, request_id: str, lease_until: datetime) -> Action:
         hold_key(request_id),
         "SET #lease_until_us = :until",
         "#lease_until_us < :until",
-        until=microseconds(lease_until),
+        {"until": microseconds(lease_until)},
     )
 
 

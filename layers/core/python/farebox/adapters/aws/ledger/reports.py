@@ -5,41 +5,37 @@ Requests and usage are read through indexes, a moment behind the rows; buckets a
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from datetime import datetime, timedelta
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from datetime import datetime
 from typing import cast
 
-from farebox.adapters.aws import audit, buckets, rows, usage
-from farebox.adapters.aws.ledger.buckets import BucketKey
+from farebox.adapters.aws import audit
+from farebox.adapters.aws.codec import cursor_place, cursor_text
 from farebox.adapters.aws.dynamodb.attributes import Item
 from farebox.adapters.aws.dynamodb.errors import Unmet
 from farebox.adapters.aws.dynamodb.items import Items
-from farebox.adapters.aws.tables import BY_SESSION, BY_TIME, TableNames
 from farebox.adapters.aws.ledger import buckets, rows, usage
 from farebox.adapters.aws.ledger.verify import drifts
-from farebox.adapters.local.codec import cursor_place, cursor_text
+from farebox.adapters.aws.stamps import Stamps
+from farebox.adapters.aws.tables import BY_SESSION, BY_TIME, TableNames
 from farebox.domain.budget import Budget, Standing
 from farebox.domain.errors import ConfigInvalid, StoreFault
 from farebox.domain.record import RequestRecord
-from farebox.ports import AuditEntry, BucketStanding, Clock, Page, UsageRow
-
-HISTORY_MONTHS = 13
-"""How far back lists and sums go where nobody says since when."""
+from farebox.ports import AuditEntry, BucketStanding, Page, UsageRow
 
 _MAX_ROUNDS = 6
-_ABOVE_ALL = "~"
-"""Sorts after every place, since those are digits."""
-
-_CLOCKS_DIFFER = timedelta(days=1)
-"""Another machine's rows may be ahead of this one's clock."""
+# Places begin with a digit.
+_BELOW_ALL, _ABOVE_ALL = "!", "~"
 
 
 class DynamoReports:
     """Fills `ports.Reports`."""
 
-    def __init__(self, items: Items, tables: TableNames, clock: Clock) -> None:
-        self._items, self._tables, self._clock = items, tables, clock
-        self._stamps = rows.Stamps(clock)
+    def __init__(self, items: Items, tables: TableNames, stamps: Stamps) -> None:
+        self._items, self._tables, self._stamps = items, tables, stamps
 
     async def requests(
         self, *, limit: int = 50, session: str | None = None, cursor: str | None = None
@@ -107,24 +103,19 @@ class DynamoReports:
 
     async def _places(self, below: str | None, count: int) -> AsyncGenerator[str, None]:
         """Walk through the places of rows, newest first, about `count` at a time."""
-        newest = rows.row_at(below)[0] if below else self._clock.now() + _CLOCKS_DIFFER
-        for month in self._months(newest):
-            onward = below
-            while True:
-                slices = await asyncio.gather(
-                    *(self._slice(shard, onward, count) for shard in rows.month_shards(month))
-                )
-                places = sorted((place for each in slices for place in each), reverse=True)[:count]
-                for place in places:
-                    yield place
-                if len(places) < count:
-                    break
-                onward = places[-1]
+        while True:
+            slices = await asyncio.gather(*(self._slice(shard, below, count) for shard in rows.TIME_SHARDS))
+            places = sorted((place for each in slices for place in each), reverse=True)[:count]
+            for place in places:
+                yield place
+            if len(places) < count:
+                return
+            below = places[-1]
 
     async def _slice(self, shard: str, below: str | None, count: int) -> list[str]:
         found = self._items.query(
             self._tables.usage,
-            "#month_shard = :shard AND #place < :below",
+            "#time_shard = :shard AND #place < :below",
             index=BY_TIME.name,
             descending=True,
             limit=count,
@@ -148,7 +139,7 @@ class DynamoReports:
 
     async def _current_rows(self, places: Sequence[str]) -> list[Item]:
         """Read rows in the order of their places, without those that a correction has replaced."""
-        ids = [rows.row_at(place)[1] for place in places]
+        ids = [rows.row_at(place) for place in places]
         stored = await self._items.get_many(self._tables.usage, [rows.row_key(row_id) for row_id in ids])
         by_id = {item["id"]: item for item in stored}
         expired = [row_id for row_id in ids if row_id in by_id and rows.is_expired(by_id[row_id])]
@@ -162,30 +153,18 @@ class DynamoReports:
         return {cast(str, item["corrects"]) for item in found}
 
     async def _between(self, since: datetime | None, until: datetime | None) -> AsyncGenerator[Item, None]:
-        newest = until or self._clock.now() + _CLOCKS_DIFFER
-        oldest = rows.utc_month(since) if since else ""
-        for month in self._months(newest):
-            if month < oldest:
-                return
-            for shard in rows.month_shards(month):
-                found = self._items.query(
-                    self._tables.usage,
-                    "#month_shard = :shard AND #place BETWEEN :first AND :last",
-                    index=BY_TIME.name,
-                    shard=shard,
-                    first=rows.place_at(since) if since else "0",
-                    last=rows.place_at(until) if until else _ABOVE_ALL,
-                )
-                async for item in found:
-                    yield item
-
-    def _months(self, newest: datetime) -> Iterator[str]:
-        """Name months from `newest` back to the end of what reports look at."""
-        first = newest.astimezone(UTC).replace(day=1)
-        oldest = self._clock.now() - timedelta(days=31 * HISTORY_MONTHS)
-        while first > oldest:
-            yield rows.utc_month(first)
-            first = (first - timedelta(days=1)).replace(day=1)
+        """Walk through the rows of a span, in no order, with the attributes that are summed."""
+        for shard in rows.TIME_SHARDS:
+            found = self._items.query(
+                self._tables.usage,
+                "#time_shard = :shard AND #place BETWEEN :first AND :last",
+                index=BY_TIME.name,
+                shard=shard,
+                first=rows.place_at(since) if since else _BELOW_ALL,
+                last=rows.place_at(until) if until else _ABOVE_ALL,
+            )
+            async for item in found:
+                yield item
 
     async def _standings(self, budget: Budget, now: datetime) -> list[BucketStanding]:
         window = budget.window_at(now)

@@ -1,42 +1,31 @@
-"""Ledger rows: one a request, written once and never again; a correction and a reset are rows of their own."""
+"""Ledger rows: one a request, written once and never again. Corrections and resets are rows too."""
 
 from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
-from typing import cast
+from collections.abc import Iterable
+from datetime import datetime
+from typing import TypeAlias, cast
 
 import msgspec
 
-from farebox.adapters.aws.ledger.buckets import BucketKey
+from farebox.adapters.aws.codec import json_text, microseconds
 from farebox.adapters.aws.dynamodb.actions import Action, Key, check, put
 from farebox.adapters.aws.dynamodb.attributes import Item, Value
-from farebox.adapters.local.codec import json_text, microseconds, moment_at
+from farebox.adapters.aws.ledger.buckets import BucketKey
 from farebox.domain.record import Outcome, RequestRecord
-from farebox.ports import Clock
 
-MONTH_SHARDS = 4
-"""Partitions of a month in the index by time: what bounds the rows a second."""
+Entries: TypeAlias = Iterable[tuple[BucketKey, int]]
+"""What a row books: amounts by bucket."""
+
+TIME_SHARDS = ("0", "1", "2", "3")
+"""Partitions of the index by time. New rows all come at its end, so these bound the rows a second."""
 
 _PLACE = re.compile(r"\d{17}#\d{17}#.+", re.DOTALL).fullmatch
 _NOT_THERE = "attribute_not_exists(#id)"
 _entries = msgspec.json.Decoder(list[tuple[str, str, str, str, int]]).decode
 _record = msgspec.json.Decoder(RequestRecord).decode
-
-
-class Stamps:
-    """Numbers that only grow, near the wall clock in microseconds: they put rows of one moment in order."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._last = 0
-
-    def next(self) -> int:
-        """Give a number larger than every one before."""
-        self._last = max(self._last + 1, microseconds(self._clock.now()))
-        return self._last
 
 
 def row_key(request_id: str) -> Key:
@@ -60,7 +49,7 @@ def no_row(table: str, request_id: str) -> Action:
 
 
 def append_request(
-    table: str, request_id: str, record: RequestRecord, entries: Iterable[tuple[BucketKey, int]], stamp: int
+    table: str, request_id: str, record: RequestRecord, entries: Entries, stamp: int
 ) -> Action:
     """Write the row of a request that ended."""
     return put(table, _item(request_id, "request", record, entries, stamp), _NOT_THERE)
@@ -70,7 +59,7 @@ def append_correction(
     table: str,
     request_id: str,
     record: RequestRecord,
-    difference: Iterable[tuple[BucketKey, int]],
+    difference: Entries,
     stamp: int,
 ) -> Action:
     """Write the row that replaces an expired one; its entries are what it books on top, either sign."""
@@ -107,20 +96,14 @@ def is_expired(item: Item) -> bool:
     return item["outcome"] == Outcome.EXPIRED.value
 
 
-def month_shards(month: str) -> Sequence[str]:
-    """Give the partitions of a month, '2026-11'."""
-    return [f"{month}#{number}" for number in range(MONTH_SHARDS)]
-
-
 def is_place(text: str) -> bool:
     """Say whether a text can be the place of a row."""
     return _PLACE(text) is not None
 
 
-def row_at(place: str) -> tuple[datetime, str]:
-    """Give the moment and the id of the row at a place."""
-    at_us, _, row_id = place.split("#", 2)
-    return moment_at(int(at_us)), row_id
+def row_at(place: str) -> str:
+    """Give the id of the row at a place."""
+    return place.split("#", 2)[2]
 
 
 def place_at(moment: datetime) -> str:
@@ -128,15 +111,12 @@ def place_at(moment: datetime) -> str:
     return f"{microseconds(moment):017d}"
 
 
-def _item(
-    row_id: str, kind: str, record: RequestRecord, entries: Iterable[tuple[BucketKey, int]], stamp: int
-) -> dict[str, Value]:
+def _item(row_id: str, kind: str, record: RequestRecord, entries: Entries, stamp: int) -> dict[str, Value]:
     usage = record.usage
-    shard = zlib.crc32(row_id.encode()) % MONTH_SHARDS
     columns: dict[str, Value] = {
         "id": row_id,
         "kind": kind,
-        "month_shard": f"{utc_month(record.at)}#{shard}",
+        "time_shard": TIME_SHARDS[zlib.crc32(row_id.encode()) % len(TIME_SHARDS)],
         "place": f"{place_at(record.at)}#{stamp:017d}#{row_id}",
         "at_us": microseconds(record.at),
         "workspace": record.workspace,
@@ -162,10 +142,5 @@ def _item(
     return {name: value for name, value in columns.items() if value is not None}
 
 
-def utc_month(moment: datetime) -> str:
-    """Name the calendar month of a moment, UTC."""
-    return f"{moment.astimezone(UTC):%Y-%m}"
-
-
-def _entries_text(entries: Iterable[tuple[BucketKey, int]]) -> str:
+def _entries_text(entries: Entries) -> str:
     return json_text([(*key, amount) for key, amount in entries])

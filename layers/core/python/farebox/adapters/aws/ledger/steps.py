@@ -12,17 +12,18 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import cast
 
-from farebox.adapters.aws.ledger import buckets, holds, rows
-from farebox.adapters.aws.ledger.buckets import Movements
+from farebox.adapters.aws.codec import microseconds
 from farebox.adapters.aws.dynamodb.errors import Unmet
 from farebox.adapters.aws.dynamodb.items import Items
+from farebox.adapters.aws.ledger import buckets, holds, rows
+from farebox.adapters.aws.ledger.buckets import Movements
 from farebox.adapters.aws.ledger.holds import OpenHold
+from farebox.adapters.aws.stamps import Stamps
 from farebox.adapters.aws.tables import BY_LEASE, TableNames
-from farebox.adapters.local.codec import microseconds
 from farebox.domain.budget import Shortage, Touch
 from farebox.domain.errors import StoreFault
 from farebox.domain.record import Outcome, RequestRecord
-from farebox.ports import Clock, Hold
+from farebox.ports import Hold
 
 MAX_ROUNDS = 6
 """How often one step is made anew because another step on the same request came between."""
@@ -35,9 +36,9 @@ class DynamoLedger:
     has changed meanwhile is told what is there instead.
     """
 
-    def __init__(self, items: Items, tables: TableNames, clock: Clock) -> None:
+    def __init__(self, items: Items, tables: TableNames, stamps: Stamps) -> None:
         self._items, self._tables = items, tables
-        self._stamps = rows.Stamps(clock)
+        self._stamps = stamps
         self._known: dict[str, OpenHold] = {}
 
     async def reserve(self, hold: Hold) -> Shortage | None:
@@ -74,7 +75,8 @@ class DynamoLedger:
         for _ in range(MAX_ROUNDS):
             if known is None:
                 self._known.pop(hold.request_id, None)
-                return await self._refuse_if_swept(hold.request_id)
+                await self._refuse_if_swept(hold.request_id)
+                return None
             if hold.sequence <= known.sequence:
                 return None
             movements = Movements()

@@ -1,7 +1,7 @@
 """The audit of the sums: every bucket against the ledger rows and the open holds.
 
-A scan is no snapshot: what moves while it runs looks like drift. So it runs twice, and only what is off by the
-same amount both times is told.
+A scan is no snapshot: what moves while it runs looks like drift. So it runs twice, and only what is off by
+the same amount both times is told.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import cast
 
-from farebox.adapters.aws.ledger import buckets, holds, rows
-from farebox.adapters.aws.ledger.buckets import BucketKey
 from farebox.adapters.aws.dynamodb.attributes import Item
 from farebox.adapters.aws.dynamodb.items import Items
+from farebox.adapters.aws.ledger import buckets, holds, rows
+from farebox.adapters.aws.ledger.buckets import BucketKey
 from farebox.adapters.aws.tables import TableNames
 
 
@@ -21,10 +21,8 @@ from farebox.adapters.aws.tables import TableNames
 class Sums:
     """Stored and recomputed amounts by bucket, and the requests that are open and settled."""
 
-    stored: dict[str, Counter[BucketKey]] = field(default_factory=lambda: _by_kind("settled", "held", "used"))
-    expected: dict[str, Counter[BucketKey]] = field(
-        default_factory=lambda: _by_kind("settled", "held", "used")
-    )
+    stored: dict[str, Counter[BucketKey]] = field(default_factory=lambda: _by_kind())
+    expected: dict[str, Counter[BucketKey]] = field(default_factory=lambda: _by_kind())
     open: set[str] = field(default_factory=set)
     ended: set[str] = field(default_factory=set)
 
@@ -89,5 +87,5 @@ def _line(sums: Sums, kind: str, key: BucketKey) -> str:
     )
 
 
-def _by_kind(*kinds: str) -> dict[str, Counter[BucketKey]]:
-    return {kind: Counter() for kind in kinds}
+def _by_kind() -> dict[str, Counter[BucketKey]]:
+    return {kind: Counter() for kind in ("settled", "held", "used")}

@@ -1,0 +1,36 @@
+"""The whole DynamoDB wing over one client: keys, policies, ledger and reports of one deployment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from farebox.adapters.aws.dynamodb.client import DynamoClient
+from farebox.adapters.aws.dynamodb.items import Items
+from farebox.adapters.aws.keys import DynamoKeys
+from farebox.adapters.aws.ledger.reports import DynamoReports
+from farebox.adapters.aws.ledger.steps import DynamoLedger
+from farebox.adapters.aws.policies import DynamoPolicies
+from farebox.adapters.aws.stamps import Stamps
+from farebox.adapters.aws.tables import TableNames
+from farebox.ports import Clock
+
+
+@dataclass(frozen=True, slots=True)
+class DynamoStore:
+    """Fills the ports of the store."""
+
+    keys: DynamoKeys
+    policies: DynamoPolicies
+    ledger: DynamoLedger
+    reports: DynamoReports
+
+    @classmethod
+    def over(cls, client: DynamoClient, tables: TableNames, clock: Clock) -> DynamoStore:
+        """Open the tables, which have to be there; nothing is read yet."""
+        items, stamps = Items(client), Stamps(clock)
+        return cls(
+            DynamoKeys(items, tables, clock, stamps),
+            DynamoPolicies(items, tables, clock, stamps),
+            DynamoLedger(items, tables, stamps),
+            DynamoReports(items, tables, stamps),
+        )

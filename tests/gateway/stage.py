@@ -23,8 +23,8 @@ from farebox.adapters.price_data import PriceData
 from farebox.domain.event import Event
 from farebox.domain.identity import GatewayKey
 from farebox.domain.record import RequestRecord
+from farebox.gateway.charging.leases import Leases
 from farebox.gateway.incoming import IncomingRequest
-from farebox.gateway.leases import Leases
 from farebox.gateway.pipeline import Gateway
 from farebox.gateway.reserve import HoldTerms
 from farebox.gateway.settle import Settler

@@ -185,6 +185,21 @@ async def test_between_two_blocks_there_is_nothing_to_close(tmp_path: Path) -> N
         assert told.body.startswith(opening() + b"".join(blocks[:passed]))
 
 
+@pytest.mark.parametrize("size", [1, 7, 100, 333, 700, 4096, 50_000])
+@pytest.mark.parametrize("crlf", [False, True])
+async def test_a_cut_needs_no_chunk_that_ends_with_an_event(size: int, crlf: bool, tmp_path: Path) -> None:
+    async with a_stage(tmp_path, a_file(budgets=[a_budget("0.1")])) as stage:
+        whole = b"".join(a_long_answer(20))
+        whole = whole.replace(b"\n", b"\r\n") if crlf else whole
+        play(stage, [whole[at : at + size] for at in range(0, len(whole), size)])
+        told = await stage.ask(LONG)
+        assert closing(told) == [{"type": "content_block_stop", "index": 0}, *CLOSING]
+        assert told.body.count(b"content_block_delta") < 2 * 200
+        [row] = await stage.rows()
+        assert row.outcome is Outcome.BUDGET_CUT
+        assert row.charged_picodollars <= 10**11 + row.overrun_picodollars
+
+
 async def test_after_a_cut_the_next_request_is_the_402_that_explains(tmp_path: Path) -> None:
     async with a_stage(tmp_path, a_file(budgets=[a_budget("0.1")])) as stage:
         play(stage, a_long_answer(20))

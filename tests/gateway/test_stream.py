@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from farebox.domain.errors import UpstreamCut, UpstreamFault, UpstreamTimeout
 from farebox.domain.record import Outcome
-from farebox.gateway.meter import StreamMeter
+from farebox.gateway.charging.meter import StreamMeter
 from farebox.gateway.stream import PING, MeteredStream
 from farebox.wire.http import Headers, Silence
 from tests.support.upstream import message_events, sse, usage

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from farebox.domain.plan import Quote
 from farebox.domain.usage import Usage
-from farebox.gateway.meter import Reading, StreamMeter, read_message
+from farebox.gateway.charging.meter import Reading, StreamMeter, read_message
 from tests.support.upstream import json_message, message_events, sse, usage
 
 QUOTE = Quote(

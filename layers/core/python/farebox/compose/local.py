@@ -13,7 +13,7 @@ from farebox.adapters.local.secrets import LocalSecrets
 from farebox.adapters.local.store import DATABASE_FILE, LocalStore
 from farebox.adapters.price_data import PriceData
 from farebox.compose.settings import Settings
-from farebox.gateway.leases import Leases
+from farebox.gateway.charging.leases import Leases
 from farebox.gateway.pipeline import Gateway
 from farebox.gateway.reserve import HoldTerms
 from farebox.gateway.settle import Settler

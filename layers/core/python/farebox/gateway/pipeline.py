@@ -8,12 +8,12 @@ from functools import partial
 from farebox.domain.plan import Plan
 from farebox.domain.price import ListedModel, PriceBook
 from farebox.gateway.authenticate import authenticate, with_metadata
+from farebox.gateway.charging.journal import Journal
+from farebox.gateway.charging.leases import Leases
+from farebox.gateway.charging.meter import StreamMeter
+from farebox.gateway.charging.quota import Quota
 from farebox.gateway.incoming import IncomingRequest
-from farebox.gateway.journal import Journal
-from farebox.gateway.leases import Leases
-from farebox.gateway.meter import StreamMeter
 from farebox.gateway.models import listed_models
-from farebox.gateway.quota import Quota
 from farebox.gateway.relay import answer_headers, is_event_stream, read_whole
 from farebox.gateway.reserve import HoldTerms, mark_exhausted, reserve
 from farebox.gateway.resolve import choose_target, resolve

@@ -6,8 +6,8 @@ from farebox.domain.config import ProviderSpec, Target
 from farebox.domain.errors import ConfigInvalid, CredentialUnavailable, UpstreamFault
 from farebox.domain.plan import Caller, Plan
 from farebox.domain.price import PriceBook
+from farebox.gateway.charging.journal import Journal
 from farebox.gateway.incoming import IncomingRequest
-from farebox.gateway.journal import Journal
 from farebox.ports import Secrets
 from farebox.providers.base import Call
 from farebox.providers.registry import Providers

@@ -13,10 +13,10 @@ from farebox.domain.errors import Refusal, StoreFault, UpstreamCut, UpstreamFaul
 from farebox.domain.event import RequestFinished
 from farebox.domain.price import PriceBook
 from farebox.domain.record import Outcome, RequestRecord
+from farebox.gateway.charging.journal import Journal
+from farebox.gateway.charging.leases import Leases
+from farebox.gateway.charging.meter import Reading, StreamMeter, expected_usage, read_message
 from farebox.gateway.incoming import ClientLeft
-from farebox.gateway.journal import Journal
-from farebox.gateway.leases import Leases
-from farebox.gateway.meter import Reading, StreamMeter, expected_usage, read_message
 from farebox.gateway.reserve import booked_touches
 from farebox.ports import EventBus, Ledger
 from farebox.wire.headers import find

@@ -11,8 +11,8 @@ import msgspec
 from farebox.domain.budget import Shortage
 from farebox.domain.errors import StoreFault, UpstreamCut, UpstreamFault
 from farebox.domain.record import Outcome
-from farebox.gateway.meter import StreamMeter
-from farebox.gateway.quota import Quota
+from farebox.gateway.charging.meter import StreamMeter
+from farebox.gateway.charging.quota import Quota
 from farebox.wire.headers import find
 from farebox.wire.http import Headers, HttpAnswer, Silence
 
@@ -125,12 +125,16 @@ class MeteredStream:
                 _log.warning("an answer is cut, its quota cannot be raised: %s", fault)
                 self._must_cut = True
             self._must_cut = self._must_cut or self._shortage is not None
-        if not self._must_cut or not self._meter.at_boundary or self._meter.is_complete:
+        if not self._must_cut or self._meter.is_complete or self._meter.fold.is_complete:
+            return chunk
+        # The meter knows whole events only, so what follows the last of them was not counted either.
+        end = len(chunk) if self._meter.at_boundary else self._meter.is_plain and last_event_end(chunk)
+        if not end:
             return chunk
         await self._mark_exhausted()
         self._is_cut = True
         self._source.abort()
-        return chunk + closing_events(self._meter)
+        return chunk[:end] + closing_events(self._meter)
 
     async def _mark_exhausted(self) -> None:
         """Before the client can ask again: its next request must be the 402 that explains."""
@@ -149,6 +153,11 @@ class MeteredStream:
             await self._finish(outcome)
         finally:
             await self._source.aclose()
+
+
+def last_event_end(chunk: bytes) -> int:
+    """Give where the last event ends that ends inside a chunk; 0 when none does."""
+    return max(chunk.rfind(mark) + len(mark) if mark in chunk else 0 for mark in (b"\n\n", b"\r\n\r\n"))
 
 
 def closing_events(meter: StreamMeter) -> bytes:

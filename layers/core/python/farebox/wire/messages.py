@@ -114,6 +114,8 @@ def read_head(body: bytes) -> MessagesHead:
     tools = _field(_tools, top, "tools", None) or []
     server_tools = [tool for tool in tools if tool.type not in (None, "custom")]
     bound, expected = _input_tokens(body, top)
+    # Searched from the end: Claude Code marks the newest message, and writes system and tools behind it.
+    caches = body.rfind(b'"cache_control"') >= 0
     max_tokens = _field(_integer, top, "max_tokens", None) or 0
     if max_tokens < 0:
         raise RequestMalformed("max_tokens: must not be negative.")
@@ -124,8 +126,8 @@ def read_head(body: bytes) -> MessagesHead:
         session_id=_session_id(top),
         input_tokens_bound=bound,
         input_tokens_expected=expected,
-        caches=b'"cache_control"' in body,
-        caches_for_1h=b'"cache_control"' in body and b'"1h"' in body,
+        caches=caches,
+        caches_for_1h=caches and b'"1h"' in body,
         has_server_tools=bool(server_tools),
         web_searches_bound=_searches_bound(server_tools),
         speed=_field(_optional_string, top, "speed", None),

@@ -1,4 +1,4 @@
-"""How values become attributes: times as microseconds, documents as JSON, places in lists as opaque cursors."""
+"""How values become attributes: times as microseconds, documents as JSON, places in lists as cursors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The items behind one key: its own, one for its id, one for each secret, and one for its name while it is open.
+"""The items behind one key: its own, one for its id, for each secret, and for its name while it is open.
 
 All of them change in one transaction, on the condition that the key's own item is what was read.
 """

@@ -192,7 +192,7 @@ class DynamoKeys:
             try:
                 return await self._items.transact(actions)
             except Unmet as unmet:
-                # Only the last actions can fail while the key is what was read: they take its name.
+                # While the key is what was read, only its new name can be taken: secrets are random.
                 if not unmet.failed(0):
                     raise _name_in_use(new.key) from None
         raise StoreFault(f"key {key_id} kept changing under {_MAX_ROUNDS} changes")

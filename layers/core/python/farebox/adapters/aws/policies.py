@@ -1,7 +1,7 @@
 """The policy in DynamoDB: one head item with the version and, packed, every resource.
 
-What does not fit into the head follows in parts, which are written before the head points to them. A policy of
-any size is thus one conditional write, and usually one read.
+What does not fit into the head follows in parts, which are written before the head points to them. A policy
+of any size is thus one conditional write, and usually one read.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from farebox.ports import Clock
 
 
 class Stamps:
-    """They only grow, and stay near the wall clock in microseconds, so that those of two processes mix well."""
+    """They only grow, and stay near the wall clock in microseconds: those of two processes mix well."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock

@@ -10,8 +10,8 @@ from farebox.domain.plan import Caller, Plan
 from farebox.domain.price import PriceBook
 from farebox.domain.record import Attempt, Billing, Outcome, RequestRecord
 from farebox.domain.usage import Cost, CostStatus, Served, Usage
+from farebox.gateway.charging.meter import Reading
 from farebox.gateway.incoming import IncomingRequest
-from farebox.gateway.meter import Reading
 from farebox.gateway.reserve import quoted_picodollars
 from farebox.ports import Clock, Hold
 from farebox.wire.usage_fold import UsageFold

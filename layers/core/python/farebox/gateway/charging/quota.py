@@ -8,8 +8,8 @@ from datetime import timedelta
 from farebox.domain.budget import Shortage
 from farebox.domain.plan import Plan
 from farebox.domain.usage import Usage
-from farebox.gateway.journal import Journal
-from farebox.gateway.meter import ESTIMATE_BYTES_PER_TOKEN, StreamMeter
+from farebox.gateway.charging.journal import Journal
+from farebox.gateway.charging.meter import ESTIMATE_BYTES_PER_TOKEN, StreamMeter
 from farebox.gateway.reserve import HoldTerms, held_touches, requoted_touches
 from farebox.ports import Clock, Hold, Ledger
 

@@ -85,6 +85,11 @@ class StreamMeter:
         return self._scanner.at_boundary and self._inflate is None and self.can_be_read
 
     @property
+    def is_plain(self) -> bool:
+        """Whether the bytes that pass are the events themselves."""
+        return self._inflate is None and self.can_be_read
+
+    @property
     def delta_bytes(self) -> int:
         """Bytes of all complete delta events so far, or of everything that passed unread."""
         return self._scanner.delta_bytes + self._unread_bytes

@@ -1,0 +1,106 @@
+"""DynamoDB for tests: MiniStack in an environment of its own, one process for each that runs tests.
+
+Its locks are apart from ours, since it pins another botocore. Where it cannot be installed, tests that need it
+skip and say why. What it does not do as DynamoDB does is listed in docs/ledger-dynamodb.md.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+LOCK = ROOT / "requirements" / "apart" / "ministack.txt"
+ROOM = ROOT / ".tools" / "ministack"
+HOST = "127.0.0.1"
+INSTALL_S = 100.0
+START_S = 20.0
+
+
+class Ministack:
+    """A running server; `port` is where."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+
+
+@pytest.fixture(scope="session")
+def ministack() -> Iterator[Ministack]:
+    """Start MiniStack once for all tests of this process."""
+    try:
+        program = _installed()
+    except (OSError, subprocess.SubprocessError) as error:
+        pytest.skip(f"MiniStack cannot be installed: {error}")
+    with tempfile.TemporaryDirectory() as folder:
+        port = _free_port()
+        # Nothing of the machine's own AWS settings leaks in.
+        environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": folder,
+            "TMPDIR": folder,
+            "GATEWAY_PORT": str(port),
+            "BIND_HOST": HOST,
+            "SERVICES": "dynamodb",
+            "LOG_LEVEL": "ERROR",
+        }
+        with (Path(folder) / "log").open("w+b") as log:
+            process = subprocess.Popen(
+                [program], cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+            try:
+                _wait_until_ready(process, port, log.name)
+                yield Ministack(port)
+            finally:
+                process.kill()
+                process.wait()
+
+
+def _installed() -> Path:
+    """Install what the lock says, once, also when several processes want it at the same time."""
+    program, stamp = ROOM / "bin" / "ministack", ROOM / ".stamp"
+    wanted = str(zlib.crc32(LOCK.read_bytes()))
+    ROOM.parent.mkdir(exist_ok=True)
+    with (ROOM.parent / "ministack.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not stamp.exists() or stamp.read_text() != wanted:
+            uv = [str(ROOT / "tools" / "uv")]
+            _run(*uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(ROOM))
+            into = ("--python", str(ROOM / "bin" / "python"), "--link-mode", "copy")
+            _run(*uv, "pip", "install", "--quiet", *into, "--require-hashes", "-r", str(LOCK))
+            stamp.write_text(wanted)
+    return program
+
+
+def _run(*command: str) -> None:
+    subprocess.run(command, check=True, timeout=INSTALL_S, stdin=subprocess.DEVNULL, cwd=ROOT)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _wait_until_ready(process: subprocess.Popen[bytes], port: int, log: str) -> None:
+    give_up_at = time.monotonic() + START_S
+    while time.monotonic() < give_up_at and process.poll() is None:
+        try:
+            with urllib.request.urlopen(f"http://{HOST}:{port}/_ministack/health", timeout=START_S) as answer:
+                if answer.status == 200:
+                    return
+        except OSError:
+            # It does not listen yet; there is nothing to wait on but time.
+            time.sleep(0.05)
+    raise RuntimeError(f"MiniStack did not start: {Path(log).read_text(errors='replace')[-2_000:]}")

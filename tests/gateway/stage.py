@@ -23,6 +23,7 @@ from farebox.adapters.price_data import PriceData
 from farebox.domain.event import Event
 from farebox.domain.identity import GatewayKey
 from farebox.domain.record import RequestRecord
+from farebox.gateway.charging.known_inputs import KnownInputs
 from farebox.gateway.charging.leases import Leases
 from farebox.gateway.incoming import IncomingRequest
 from farebox.gateway.pipeline import Gateway
@@ -207,6 +208,7 @@ def _wired(
     ledger, transport, randomness = FaultyLedger(store.ledger), ScriptedTransport(), CountingRandomness()
     events = LocalEventBus([lambda event: finished.append(event.record), *listeners])
     leases = Leases(ledger, clock, terms.lease_ms)
+    inputs = KnownInputs()
     prices = PriceData().book()
     environment = {"SECRET": SECRET}
     gateway = Gateway(
@@ -216,7 +218,8 @@ def _wired(
         secrets=LocalSecrets(environment),
         providers=Providers(transport, {"demo": DemoTransport()}, Timeouts()),
         prices=prices,
-        settler=Settler(ledger, events, leases, prices, status_of),
+        settler=Settler(ledger, events, leases, prices, inputs, status_of),
+        inputs=inputs,
         leases=leases,
         clock=clock,
         terms=terms,

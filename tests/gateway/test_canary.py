@@ -161,7 +161,7 @@ def refused_cases(key: str) -> list[Case]:
         ("long metadata", 400, a_body(), [ours, ("x-farebox-metadata", json.dumps({"a": FOREIGN * 9}))]),
         ("config", 400, a_body(), [ours, ("x-farebox-config", f'{{"api_key": "{FOREIGN}"')]),
         ("unset", 500, a_body(), [ours, ("x-farebox-provider", "@unset")]),
-        ("broken", 400, a_body(), [ours, ("x-farebox-provider", "@broken")]),
+        ("broken", 500, a_body(), [ours, ("x-farebox-provider", "@broken")]),
         ("not JSON", 400, f"{{{PROMPT}".encode(), [ours]),
         ("not an object", 400, json.dumps([PROMPT]).encode(), [ours]),
         ("bad UTF-8", 400, a_body().replace(b"canary", b"canary\xff", 1), [ours]),

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from farebox.adapters.price_data import PriceData
 from farebox.domain.budget import TOKEN_CLASSES, Budget, OnExhausted, Shortage, Standing, Touch
 from farebox.domain.config import ProviderSpec, Target
-from farebox.domain.errors import BudgetExhausted, BudgetHeld
+from farebox.domain.errors import BudgetExhausted, BudgetHeld, StoreFault
 from farebox.domain.plan import Caller, Plan, Quote
 from farebox.domain.price import PriceOverride, Rates
 from farebox.domain.price.override import OverrideRow
@@ -89,6 +89,13 @@ class LedgerOf:
         raise AssertionError("nobody sweeps here")
 
 
+class Away(LedgerOf):
+    """Cannot answer."""
+
+    async def reserve(self, hold: Hold) -> Shortage | None:
+        raise StoreFault("away")
+
+
 def draft(touches: tuple[Touch, ...]) -> RequestRecord:
     return a_record("req_1", charged_picodollars=sum(touch.amount for touch in touches))
 
@@ -110,11 +117,19 @@ async def test_every_blocking_budget_is_held_in_one_step() -> None:
     assert ledger.holds == [hold]
 
 
-async def test_without_a_blocking_budget_the_store_is_not_asked() -> None:
+async def test_without_a_blocking_budget_a_request_is_held_at_nothing_so_that_its_death_is_noticed() -> None:
     ledger = LedgerOf(None)
-    assert await reserved(ledger, a_budget(on_exhausted=OnExhausted.ALERT)) is None
-    assert await reserved(ledger) is None
-    assert ledger.holds == []
+    nothing = Hold("req_1", 0, (), NOON + timedelta(seconds=60), draft(()))
+    assert await reserved(ledger, a_budget(on_exhausted=OnExhausted.ALERT)) == nothing
+    assert await reserved(ledger) == nothing
+    assert ledger.holds == [nothing, nothing]
+
+
+async def test_a_store_that_is_away_stops_only_what_a_budget_blocks(caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(StoreFault):
+        await reserved(Away(), a_budget())
+    assert await reserved(Away(), a_budget(on_exhausted=OnExhausted.ALERT)) is None
+    assert "request req_1 goes on without a hold" in caplog.text
 
 
 async def test_a_bucket_without_the_least_amount_refuses_at_once() -> None:

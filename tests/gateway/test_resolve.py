@@ -279,6 +279,6 @@ def test_allow_lists_tell_capital_letters_apart() -> None:
     )
 
 
-def test_a_key_of_a_workspace_that_the_policy_does_not_know_is_narrowed_by_itself_alone() -> None:
-    key = replace(a_key(providers=("spare",)), workspace="elsewhere")
-    assert chosen(key=key) == ("spare", OPUS, "config")
+def test_a_key_whose_workspace_is_gone_opens_nothing_since_the_narrowing_is_gone_too() -> None:
+    told = refused(PolicyRefused, key=replace(a_key(), workspace="elsewhere"))
+    assert told == "The workspace 'elsewhere' of this key does not exist any more."

@@ -40,7 +40,7 @@ HELD = BOUND * IN + 1000 * OUT
 
 
 def sweeper(stage: Stage) -> Sweeper:
-    return Sweeper(stage.store.ledger, stage.events, stage.clock)
+    return Sweeper(stage.store.ledger, stage.store.policies, stage.events, stage.clock)
 
 
 async def test_a_settlement_that_the_store_refuses_is_logged_whole_and_swept_once(

@@ -53,7 +53,7 @@ async def test_a_hold_is_left_alone_while_its_lease_runs(wing: Wing) -> None:
     await leave(wing, 1)
     wing.clock.advance(timedelta(seconds=59))
     listener = Listener()
-    assert await Sweeper(wing.ledger, listener, wing.clock).sweep() == 0
+    assert await Sweeper(wing.ledger, wing.policies, listener, wing.clock).sweep() == 0
     assert (await settled(wing), listener.events) == ((0, HELD), [])
 
 
@@ -61,7 +61,7 @@ async def test_a_hold_whose_lease_ran_out_is_booked_whole_and_told(wing: Wing) -
     hold = await leave(wing, 1)
     wing.clock.advance(timedelta(seconds=60))
     listener = Listener()
-    assert await Sweeper(wing.ledger, listener, wing.clock).sweep() == 1
+    assert await Sweeper(wing.ledger, wing.policies, listener, wing.clock).sweep() == 1
     assert await settled(wing) == (HELD, 0)
     assert listener.events == [RequestFinished(hold.draft)]
     assert list((await wing.reports.requests()).rows) == [hold.draft]
@@ -71,7 +71,7 @@ async def test_two_sweepers_at_once_book_a_hold_once(wing: Wing) -> None:
     for number in range(5):
         await leave(wing, number)
     wing.clock.advance(timedelta(seconds=60))
-    sweepers = [Sweeper(wing.ledger, Listener(), wing.clock) for _ in range(2)]
+    sweepers = [Sweeper(wing.ledger, wing.policies, Listener(), wing.clock) for _ in range(2)]
     await asyncio.gather(*(sweeper.sweep() for sweeper in sweepers))
     assert await settled(wing) == (5 * HELD, 0)
     assert len((await wing.reports.requests()).rows) == 5
@@ -81,7 +81,7 @@ async def test_more_holds_than_fit_in_a_batch_are_all_booked(wing: Wing) -> None
     for number in range(BATCH + 1):
         await leave(wing, number)
     wing.clock.advance(timedelta(seconds=60))
-    assert await Sweeper(wing.ledger, Listener(), wing.clock).sweep() == BATCH + 1
+    assert await Sweeper(wing.ledger, wing.policies, Listener(), wing.clock).sweep() == BATCH + 1
     assert await settled(wing) == ((BATCH + 1) * HELD, 0)
 
 
@@ -89,7 +89,7 @@ async def test_a_request_that_settles_while_the_sweeper_looks_is_booked_at_its_o
     await leave(wing, 1)
     wing.clock.advance(timedelta(seconds=60))
     ledger = Quicker(wing)
-    await Sweeper(ledger, Listener(), wing.clock).sweep()
+    await Sweeper(ledger, wing.policies, Listener(), wing.clock).sweep()
     assert await settled(wing) == (7, 0)
     assert [row.charged_picodollars for row in (await wing.reports.requests()).rows] == [7]
 
@@ -121,7 +121,7 @@ async def test_the_timer_sweeps_and_survives_a_store_that_cannot_answer(
     wing.clock.advance(timedelta(seconds=60))
     ledger = FaultyLedger(wing.ledger)
     ledger.failing = {"expired_holds"}
-    running = asyncio.create_task(Sweeper(ledger, Listener(), wing.clock).run(1))
+    running = asyncio.create_task(Sweeper(ledger, wing.policies, Listener(), wing.clock).run(1))
     await until(lambda: "not swept: The farebox store cannot answer" in caplog.text)
     assert await settled(wing) == (0, HELD)
     ledger.failing = set()

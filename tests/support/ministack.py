@@ -1,7 +1,7 @@
 """DynamoDB for tests: MiniStack in an environment of its own, one process for each that runs tests.
 
-Its locks are apart from ours, since it pins another botocore. Where it cannot be installed, tests that need it
-skip and say why. What it does not do as DynamoDB does is listed in docs/ledger-dynamodb.md.
+Its locks are apart from ours, since it pins another botocore. Where it cannot be installed, tests that need
+it skip and say why. What it does not do as DynamoDB does is listed in docs/ledger-dynamodb.md.
 """
 
 from __future__ import annotations

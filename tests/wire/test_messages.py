@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import zlib
 from typing import Any
 
 import pytest
@@ -38,6 +39,7 @@ def test_a_plain_request_is_read_whole() -> None:
         web_searches_bound=0,
         speed=None,
         inference_geo=None,
+        prefix_checksum=zlib.crc32(body),
     )
 
 

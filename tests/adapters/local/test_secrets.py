@@ -85,6 +85,12 @@ async def test_an_empty_credential_is_none(value: str | None) -> None:
         await LocalSecrets({} if value is None else {"KEY": value}).resolve("env:KEY")
 
 
+@pytest.mark.parametrize("value", ["one\ntwo", "one\x00", "gr\u00fcn"])
+async def test_a_credential_that_no_header_can_carry_is_refused_here(value: str) -> None:
+    with pytest.raises(ConfigInvalid, match=r"env:KEY: the credential is not one line of plain text\Z"):
+        await LocalSecrets({"KEY": value}).resolve("env:KEY")
+
+
 @pytest.mark.parametrize("content", [CANARY.encode() + b"\xff", CANARY.encode() * (MAX_SECRET_BYTES // 16)])
 async def test_an_error_names_the_reference_and_never_the_value(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "secret"

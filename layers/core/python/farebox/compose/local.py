@@ -13,6 +13,7 @@ from farebox.adapters.local.secrets import LocalSecrets
 from farebox.adapters.local.store import DATABASE_FILE, LocalStore
 from farebox.adapters.price_data import PriceData
 from farebox.compose.settings import Settings
+from farebox.gateway.charging.known_inputs import KnownInputs
 from farebox.gateway.charging.leases import Leases
 from farebox.gateway.pipeline import Gateway
 from farebox.gateway.reserve import HoldTerms
@@ -66,6 +67,7 @@ def open_local(
     events = LocalEventBus([metrics, *([RequestLog(write_log)] if write_log else [])])
     prices = PriceData().book()
     lease_ms = settings.hold_lease_s * 1000
+    inputs = KnownInputs()
     leases = Leases(store.ledger, clock, lease_ms)
     transport = Http1Transport(ssl.create_default_context())
     gateway = Gateway(
@@ -75,13 +77,14 @@ def open_local(
         secrets=LocalSecrets(environment),
         providers=Providers(transport, {"demo": DemoTransport()}, _timeouts(settings)),
         prices=prices,
-        settler=Settler(store.ledger, events, leases, prices, status_of),
+        settler=Settler(store.ledger, events, leases, prices, inputs, status_of),
+        inputs=inputs,
         leases=leases,
         clock=clock,
         terms=HoldTerms(lease_ms, settings.hold_wait_ms),
         ping_ms=settings.ping_ms,
     )
-    sweeper = Sweeper(store.ledger, events, clock)
+    sweeper = Sweeper(store.ledger, store.policies, events, clock)
     return LocalGateway(store, gateway, metrics, events, leases, sweeper, clock, randomness, transport)
 
 

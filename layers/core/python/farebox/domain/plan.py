@@ -48,7 +48,7 @@ class Quote:
     """What a request may use, before it is sent. Tokens.
 
     `output_tokens` is what is held at first: a slice when the answer can be cut, else everything that may
-    come.
+    come. `byte_bound_tokens` is the input bound that the body's bytes alone give.
     """
 
     input_tokens_bound: int
@@ -58,11 +58,14 @@ class Quote:
     output_tokens: int
     output_tokens_max: int
     web_searches: int
+    byte_bound_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Immutable. `rates` are the unit prices of the first target at the worst case, for reserving."""
+    """Immutable. `rates` are the unit prices of the first target at the worst case, for reserving;
+    `conversation` is what the input is remembered by.
+    """
 
     request_id: str
     admitted_at: datetime
@@ -77,6 +80,7 @@ class Plan:
     rates: Rates
     quote: Quote
     option_path: str
+    conversation: tuple[str, str, str, int] | None = None
 
     @property
     def target(self) -> Target:

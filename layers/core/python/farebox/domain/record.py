@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from farebox.domain.budget import Subject
 from farebox.domain.usage import CostStatus, Usage
 
 
@@ -88,3 +89,18 @@ class RequestRecord:
     price_version: str = ""
     rates: Mapping[str, str] = field(default_factory=dict)
     error_type: str | None = None
+
+
+def record_subject(record: RequestRecord) -> Subject:
+    """Give the subject of a recorded request, as budgets see it."""
+    named = {
+        "organisation": record.organisation,
+        "workspace": record.workspace,
+        "user": record.user,
+        "key": f"{record.workspace}/{record.key}",
+        "provider": record.provider,
+        "model": record.model,
+        "session": record.session_id,
+    }
+    metadata = {f"metadata.{name}": value for name, value in record.metadata.items()}
+    return {**metadata, **{name: value for name, value in named.items() if value is not None}}

@@ -9,6 +9,7 @@ from farebox.domain.plan import Plan
 from farebox.domain.price import ListedModel, PriceBook
 from farebox.gateway.authenticate import authenticate, with_metadata
 from farebox.gateway.charging.journal import Journal
+from farebox.gateway.charging.known_inputs import KnownInputs
 from farebox.gateway.charging.leases import Leases
 from farebox.gateway.charging.meter import StreamMeter
 from farebox.gateway.charging.quota import Quota
@@ -38,6 +39,7 @@ class Gateway:
     prices: PriceBook
     settler: Settler
     leases: Leases
+    inputs: KnownInputs
     clock: Clock
     terms: HoldTerms
     ping_ms: int
@@ -59,10 +61,16 @@ class Gateway:
             head = read_head(body)
             journal.model = head.model
             now = self.clock.now()
-            plan = resolve(
-                request, head, caller, policy=policy, prices=self.prices, providers=self.providers, now=now
+            plan = journal.plan = resolve(
+                request,
+                head,
+                caller,
+                policy=policy,
+                prices=self.prices,
+                providers=self.providers,
+                inputs=self.inputs,
+                now=now,
             )
-            journal.plan = plan
             call = await outgoing_call(request, body, head, plan.target, caller, self.secrets)
             journal.hold = await reserve(plan, journal.draft, self.ledger, self.clock, self.terms)
             self.leases.keep(journal.hold)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from farebox.domain.budget import Shortage, Touch, Unit
-from farebox.domain.errors import BudgetExhausted, BudgetHeld
+from farebox.domain.errors import BudgetExhausted, BudgetHeld, StoreFault
 from farebox.domain.plan import Plan, Quote
 from farebox.domain.price import Rates
 from farebox.domain.record import RequestRecord
 from farebox.domain.usage import Usage
 from farebox.ports import Clock, Hold, Ledger
+
+_log = logging.getLogger("farebox.reserve")
 
 FIRST_WAIT_MS = 20
 LONGEST_WAIT_MS = 250
@@ -35,15 +38,14 @@ async def reserve(
     clock: Clock,
     terms: HoldTerms,
 ) -> Hold | None:
-    """Hold the plan's quote on all blocking budgets or on none; None when no budget blocks.
+    """Hold the plan's quote on all blocking budgets or on none.
 
-    Picodollars or tokens, by budget. `draft` gives the row to book if the process dies while the hold is
-    open. Raises `BudgetExhausted` when what is settled leaves too little, and `BudgetHeld` when open
-    requests stood in the way for all of `wait_ms`.
+    Picodollars or tokens, by budget. A request that no budget blocks is held too, at nothing: `draft` gives
+    the row that is booked if the process dies. Raises `BudgetExhausted` when what is settled leaves too
+    little, `BudgetHeld` when open requests stood in the way for all of `wait_ms`, and `StoreFault` where a
+    budget blocks; where none does, the request goes on without a hold.
     """
     blocking = held_touches(plan, plan.quote)
-    if not blocking:
-        return None
     give_up_at_ms = clock.monotonic_ms() + terms.wait_ms
     wait_ms = FIRST_WAIT_MS
     while True:
@@ -54,7 +56,13 @@ async def reserve(
             clock.now() + timedelta(milliseconds=terms.lease_ms),
             draft(blocking),
         )
-        shortage = await ledger.reserve(hold)
+        try:
+            shortage = await ledger.reserve(hold)
+        except StoreFault as fault:
+            if blocking:
+                raise
+            _log.warning("request %s goes on without a hold: %s", plan.request_id, fault)
+            return None
         if shortage is None:
             return hold
         if is_exhausted(shortage) or clock.monotonic_ms() >= give_up_at_ms:

@@ -12,6 +12,7 @@ from farebox.domain.errors import PolicyRefused, ProviderUnresolved, RequestMalf
 from farebox.domain.plan import Caller, Plan, Quote
 from farebox.domain.price import PriceBook
 from farebox.domain.record import Billing
+from farebox.gateway.charging.known_inputs import KnownInputs, input_key
 from farebox.gateway.incoming import IncomingRequest
 from farebox.providers.registry import Providers
 from farebox.wire.messages import MessagesHead
@@ -30,6 +31,7 @@ def resolve(
     policy: Policy,
     prices: PriceBook,
     providers: Providers,
+    inputs: KnownInputs,
     now: datetime,
 ) -> Plan:
     """Decide target, budgets and the quote of one request.
@@ -48,6 +50,7 @@ def resolve(
         speed=head.speed,
         inference_geo=head.inference_geo,
     )
+    conversation = input_key(session_id, caller.agent_id, target.model, head.prefix_checksum)
     counted = [
         budget for budget in policy.budgets if billing is Billing.METERED or budget.include_subscription
     ]
@@ -63,8 +66,13 @@ def resolve(
         touches=touches(counted, subject, now),
         billing=billing,
         rates=rates,
-        quote=_quote(head, is_cuttable=head.is_stream and providers.of(target.provider).cancel_stops_billing),
+        quote=_quote(
+            head,
+            inputs.bound(conversation, head.input_tokens_bound),
+            is_cuttable=head.is_stream and providers.of(target.provider).cancel_stops_billing,
+        ),
         option_path=option_path,
+        conversation=conversation,
     )
 
 
@@ -74,7 +82,9 @@ def choose_target(
     """Give the target and where in the config it stands, checked against what key, workspace and provider
     admit.
     """
-    workspace = policy.workspaces.get(caller.key.workspace) or Workspace(caller.key.workspace)
+    workspace = policy.workspaces.get(caller.key.workspace)
+    if workspace is None:  # its narrowing is gone with it: refuse closed
+        raise PolicyRefused(f"The workspace '{caller.key.workspace}' of this key does not exist any more.")
     name, model, option_path = _asked_for(request, head.model, caller, workspace, policy)
     for owner, patterns in (("key", caller.key.models), ("workspace", workspace.models)):
         if not admits(patterns, model):
@@ -221,11 +231,12 @@ def _printable(session_id: str | None) -> str | None:
     return text[:SESSION_ID_LENGTH_MAX].strip() or None
 
 
-def _quote(head: MessagesHead, *, is_cuttable: bool) -> Quote:
+def _quote(head: MessagesHead, input_tokens_bound: int, *, is_cuttable: bool) -> Quote:
     output_max = head.max_tokens or OUTPUT_TOKENS_DEFAULT_MAX
     in_slices = is_cuttable and not head.has_server_tools
     return Quote(
-        input_tokens_bound=head.input_tokens_bound,
+        input_tokens_bound=input_tokens_bound,
+        byte_bound_tokens=head.input_tokens_bound,
         input_tokens_expected=head.input_tokens_expected,
         caches=head.caches,
         caches_for_1h=head.caches_for_1h,

@@ -11,9 +11,11 @@ import msgspec
 
 from farebox.domain.errors import Refusal, StoreFault, UpstreamCut, UpstreamFault
 from farebox.domain.event import RequestFinished
+from farebox.domain.plan import Plan
 from farebox.domain.price import PriceBook
 from farebox.domain.record import Outcome, RequestRecord
 from farebox.gateway.charging.journal import Journal
+from farebox.gateway.charging.known_inputs import KnownInputs
 from farebox.gateway.charging.leases import Leases
 from farebox.gateway.charging.meter import Reading, StreamMeter, expected_usage, read_message
 from farebox.gateway.incoming import ClientLeft
@@ -41,6 +43,7 @@ class Settler:
     events: EventBus
     leases: Leases
     prices: PriceBook
+    inputs: KnownInputs
     status_of: Callable[[BaseException], int]
 
     async def failed(self, journal: Journal, ending: BaseException) -> None:
@@ -73,6 +76,7 @@ class Settler:
             return await self._settle(journal, Outcome.UPSTREAM_ERROR, source.status)
         encoding = find(source.headers, b"content-encoding")
         fold, reading = read_message(body, encoding=encoding, quote=journal.plan.quote)
+        self._learn(journal.plan, reading)
         journal.attempted(
             self.prices, status=source.status, reading=reading, fold=fold, upstream_request_id=request_id
         )
@@ -84,14 +88,21 @@ class Settler:
         """Settle a stream, however it ended."""
         if journal.plan is None:
             raise RuntimeError("an answer without a plan")
+        reading = meter.reading(journal.plan.quote)
+        self._learn(journal.plan, reading)
         journal.attempted(
             self.prices,
             status=source.status,
-            reading=meter.reading(journal.plan.quote),
+            reading=reading,
             fold=meter.fold,
             upstream_request_id=_upstream_request_id(source),
         )
         await self._settle(journal, outcome, source.status, error_type=meter.error_type)
+
+    def _learn(self, plan: Plan, reading: Reading) -> None:
+        if reading.is_exact:
+            prompt_tokens = reading.usage.prompt_tokens
+            self.inputs.learn(plan.conversation, plan.quote.byte_bound_tokens, prompt_tokens)
 
     async def _settle(
         self, journal: Journal, outcome: Outcome, status: int, *, error_type: str | None = None

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from farebox.domain.budget import Touch, Unit, touches
 from farebox.domain.errors import StoreFault
 from farebox.domain.event import RequestFinished
-from farebox.ports import Clock, EventBus, Ledger
+from farebox.domain.record import Billing, RequestRecord, record_subject
+from farebox.ports import Clock, EventBus, Ledger, Policies
 
 BATCH = 100
 
@@ -20,6 +22,7 @@ class Sweeper:
     """Runs as a timer on a laptop. Two sweepers at once book a hold once: settling is idempotent."""
 
     ledger: Ledger
+    policies: Policies
     events: EventBus
     clock: Clock
 
@@ -28,10 +31,22 @@ class Sweeper:
         swept = 0
         while holds := await self.ledger.expired_holds(self.clock.now(), limit=BATCH):
             for hold in holds:
-                await self.ledger.settle(hold.request_id, hold.draft, hold.touches)
+                booked = (*hold.touches, *await self._counted(hold.draft))
+                await self.ledger.settle(hold.request_id, hold.draft, booked)
                 await self.events.emit(RequestFinished(hold.draft))
             swept += len(holds)
         return swept
+
+    async def _counted(self, draft: RequestRecord) -> tuple[Touch, ...]:
+        """Give what alert-only budgets count of an abandoned request: they hold nothing."""
+        policy = await self.policies.current()
+        counting = [budget for budget in policy.budgets if not budget.is_blocking]
+        if draft.billing is Billing.SUBSCRIPTION:
+            counting = [budget for budget in counting if budget.include_subscription]
+        return tuple(
+            replace(touch, amount=draft.charged_picodollars if touch.budget.unit is Unit.USD else 0)
+            for touch in touches(counting, record_subject(draft), draft.at)
+        )
 
     async def run(self, every_ms: int) -> None:
         """Sweep until cancelled. A store that cannot answer is tried again at the next turn."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -21,6 +22,8 @@ EXPECTED_BYTES_PER_TOKEN = 4
 TOKENS_PER_IMAGE = 4_800
 # A PDF is billed by page, text and picture; base64 of a scanned page is rarely below 20 kB.
 BOUND_BASE64_BYTES_PER_DOCUMENT_TOKEN = 5
+PREFIX_BYTES = 512
+MODEL_LENGTH_MAX = 256
 CONTEXT_TOKENS_MAX = 1_000_000
 # Far above what any model writes or searches in one request. What is asked beyond is the provider's to
 # refuse, and amounts made from these stay within 64 bits.
@@ -50,6 +53,7 @@ class MessagesHead:
     web_searches_bound: int
     speed: str | None
     inference_geo: str | None
+    prefix_checksum: int = 0
 
 
 class _Tool(msgspec.Struct):
@@ -130,6 +134,7 @@ def read_head(body: bytes) -> MessagesHead:
         caches_for_1h=caches and b'"1h"' in body,
         has_server_tools=bool(server_tools),
         web_searches_bound=_searches_bound(server_tools),
+        prefix_checksum=zlib.crc32(body[:PREFIX_BYTES]),
         speed=_field(_optional_string, top, "speed", None),
         inference_geo=_field(_optional_string, top, "inference_geo", None),
     )
@@ -146,6 +151,8 @@ def _required_model(top: JsonObject) -> str:
     model = _field(_string, top, "model", "")
     if not model:
         raise RequestMalformed("model: is required.")
+    if len(model) > MODEL_LENGTH_MAX:
+        raise RequestMalformed(f"model: is longer than {MODEL_LENGTH_MAX} characters.")
     return model
 
 

@@ -24,10 +24,10 @@ Holder: TypeAlias = tuple[str | None, int | None, str | None]
 _touches = msgspec.json.Decoder(tuple[Touch, ...]).decode
 _record = msgspec.json.Decoder(RequestRecord).decode
 
-_KNOWN = "SELECT 1 FROM hold WHERE request_id = ?1 UNION ALL SELECT 1 FROM ledger WHERE id = ?1"
 _OPEN = """
     INSERT INTO hold (request_id, sequence, lease_until_us, touches, draft, machine, pid, started)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+    SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8 WHERE NOT EXISTS (SELECT 1 FROM ledger WHERE id = ?1)
+    ON CONFLICT (request_id) DO NOTHING
 """
 _REPLACE = """
     UPDATE hold SET sequence = ?2, lease_until_us = ?3, touches = ?4, draft = ?5 WHERE request_id = ?1
@@ -57,11 +57,9 @@ class LocalLedger:
         holder = (self._process.machine, self._process.pid, self._process.started)
 
         def step(connection: sqlite3.Connection) -> None:
-            if connection.execute(_KNOWN, (hold.request_id,)).fetchone():
-                return
-            for touch in hold.touches:
-                buckets.grow(connection, touch, touch.amount)
-            connection.execute(_OPEN, (*columns, *holder))
+            if connection.execute(_OPEN, (*columns, *holder)).rowcount == 1:
+                for touch in hold.touches:
+                    buckets.grow(connection, touch, touch.amount)
 
         return await self._unless_short(step)
 
@@ -110,15 +108,10 @@ class LocalLedger:
         def step(connection: sqlite3.Connection) -> None:
             movements: dict[BucketKey, Movement] = {}
             _release(connection, request_id, movements)
-            row = connection.execute(_BOOKED, (request_id,)).fetchone()
-            if row is None:
+            if rows.append_request(connection, request_id, record, booked):
                 buckets.add_settled(movements, booked)
-                rows.append_request(connection, request_id, record, booked)
-            elif _awaits_correction(connection, request_id, row[0]) and record.outcome is not Outcome.EXPIRED:
-                buckets.add_settled(movements, booked)
-                for key, amount in rows.decoded_entries(row[1]).items():
-                    movements.setdefault(key, Movement()).settled -= amount
-                rows.append_correction(connection, request_id, record, movements)
+            elif record.outcome is not Outcome.EXPIRED:
+                _correct(connection, request_id, record, booked, movements)
             buckets.move(connection, movements)
 
         await self._database.write(step)
@@ -173,6 +166,23 @@ def _release(connection: sqlite3.Connection, request_id: str, movements: dict[Bu
     released = connection.execute("DELETE FROM hold WHERE request_id = ? RETURNING touches", (request_id,))
     for (touches,) in released.fetchall():
         buckets.add_held(movements, _touches(touches), -1)
+
+
+def _correct(
+    connection: sqlite3.Connection,
+    request_id: str,
+    record: RequestRecord,
+    booked: Sequence[Touch],
+    movements: dict[BucketKey, Movement],
+) -> None:
+    """Put the true record in the place of a swept one; of any other row this is a repetition."""
+    outcome, entries = connection.execute(_BOOKED, (request_id,)).fetchone()
+    if not _awaits_correction(connection, request_id, outcome):
+        return
+    buckets.add_settled(movements, booked)
+    for key, amount in rows.decoded_entries(entries).items():
+        movements.setdefault(key, Movement()).settled -= amount
+    rows.append_correction(connection, request_id, record, movements)
 
 
 def _rehold(connection: sqlite3.Connection, old: Sequence[Touch], new: Sequence[Touch]) -> None:

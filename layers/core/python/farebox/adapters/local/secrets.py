@@ -40,6 +40,8 @@ class LocalSecrets:
             raise ConfigInvalid(reference, "this credential is neither env:NAME nor file:PATH")
         if not secret:
             raise ConfigInvalid(reference, "there is no credential here")
+        if not (secret.isascii() and secret.isprintable()):
+            raise ConfigInvalid(reference, "the credential is not one line of plain text")
         return secret
 
     def _from_file(self, reference: str, name: str) -> str:

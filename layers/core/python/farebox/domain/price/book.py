@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal, localcontext
-from fractions import Fraction
 from math import ceil
 
 from farebox.domain.price.model_id import Endpoint, ModelRef, endpoint_of, normalise
@@ -18,6 +16,7 @@ from farebox.domain.price.table import (
     Band,
     Bands,
     ClaudeTable,
+    Factor,
     PricedModel,
     PriceRow,
     UnitPrices,
@@ -27,8 +26,6 @@ from farebox.domain.usage import Cost, CostStatus, Iteration, Served, Usage, pro
 
 ImportedModels = Callable[[str], Mapping[str, PricedModel]]
 """Gives the imported models of one provider, or none; loads a provider's data on first use only."""
-
-_ONE = Fraction(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +59,17 @@ class _Quote:
     """The prices of one model on one endpoint at one time, before the band is chosen."""
 
     bands: Bands
-    factor: Fraction
-    web_search: Fraction
+    factor: Factor
+    web_search: Factor
     is_known: bool = True
     is_estimate: bool = False
 
     def unit(self, prompt: int) -> UnitPrices:
-        return next(band.unit for band in reversed(self.bands) if prompt > band.above_tokens)
+        unit = self.bands[0].unit
+        for band in self.bands[1:]:
+            if prompt > band.above_tokens:
+                unit = band.unit
+        return unit
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +94,7 @@ class PriceBook:
         """Give a book in which a provider's negotiated prices stand; its `version` names them too."""
         if override is None:
             return self
-        digest = hashlib.sha256(repr(override).encode()).hexdigest()[:8]
-        return replace(self, override=override, version=f"{self.version}+{digest}")
+        return replace(self, override=override, version=f"{self.version}+{override.version}")
 
     def cost(self, served: Served) -> Cost:
         """Price one attempt exactly, or say that it cannot be.
@@ -106,8 +106,9 @@ class PriceBook:
             status = CostStatus.PRICED if served.is_exact else CostStatus.ESTIMATED
             return Cost(0, status, 0, self.version)
         due = bill(served, self.claude.refusals)
-        main = self._quote(served, Line(model_answering(served), served.usage, served.usage.speed == "fast"))
-        quotes = tuple(self._quote(served, line) if line.is_known else self._ceiling() for line in due.lines)
+        whole = Line(model_answering(served), served.usage, served.usage.speed == "fast")
+        main = self._quote(served, whole)
+        quotes = tuple([main if line == whole else self._quote(served, line) for line in due.lines])
         total = main.web_search * due.web_search_requests
         for line, quote in zip(due.lines, quotes, strict=True):
             total += _tokens_cost(line.counters, quote.unit(prompt_tokens(line.counters))) * quote.factor
@@ -150,7 +151,7 @@ class PriceBook:
         return provider in (model.providers or self.claude.providers)
 
     def _conclude(
-        self, served: Served, usage: Usage, quotes: tuple[_Quote, ...], main: _Quote, total: Fraction
+        self, served: Served, usage: Usage, quotes: tuple[_Quote, ...], main: _Quote, total: Factor
     ) -> Cost:
         rates = _rates_text(main, usage.prompt_tokens)
         charged = ceil(total)
@@ -163,14 +164,12 @@ class PriceBook:
         )
 
     def _ceiling(self) -> _Quote:
-        return _Quote(
-            (Band(-1, self.claude.ceiling),), _ONE, Fraction(self.claude.web_search_picodollars), False
-        )
+        return _Quote((Band(-1, self.claude.ceiling),), 1, self.claude.web_search_picodollars, False)
 
     def _quote(self, served: Served, line: Line) -> _Quote:
         """Find the price of a line's model at the request's endpoint, time and tier; the ceiling if none."""
         asked = normalise(served.profile_model or served.model)
-        if asked.is_profile:
+        if asked.is_profile or not line.is_known:
             return self._ceiling()
         ref = normalise(line.model)
         claude = self.claude.models.get(ref.id)
@@ -178,7 +177,7 @@ class PriceBook:
             return self._claude_quote(served, line, claude, asked)
         row = self.override.row(line.model, ref.id, served.model) if self.override else None
         if row is not None:
-            return _Quote((Band(-1, row.over(None)),), _ONE, Fraction(self.claude.web_search_picodollars))
+            return _Quote((Band(-1, row.over(None)),), 1, self.claude.web_search_picodollars)
         if served.provider in self.claude.providers and ref.id.startswith("claude"):
             return self._ceiling()
         return self._imported_quote(served, line)
@@ -189,7 +188,7 @@ class PriceBook:
             return self._ceiling()
         factor = self._claude_factor(served, line, model, asked)
         negotiated = self.override.row(line.model, model.id) if self.override else None
-        web_search = Fraction(self.claude.web_search_picodollars)
+        web_search = self.claude.web_search_picodollars
         if negotiated is not None:
             return _Quote(
                 tuple(replace(b, unit=negotiated.over(b.unit)) for b in row.bands), factor, web_search
@@ -197,15 +196,16 @@ class PriceBook:
         multiplier = self._multiplier()
         return _Quote(row.bands, factor * multiplier, web_search * multiplier)
 
-    def _claude_factor(self, served: Served, line: Line, model: PricedModel, asked: ModelRef) -> Fraction:
-        usage, table, factor = served.usage or Usage(), self.claude, _ONE
+    def _claude_factor(self, served: Served, line: Line, model: PricedModel, asked: ModelRef) -> Factor:
+        usage, table = served.usage or Usage(), self.claude
+        factor: Factor = 1
         if served.batch or usage.service_tier == "batch":
             factor *= table.batch_factor
         if "residency" in model.factors and served.provider in table.residency_providers:
-            factor *= table.residency_factors.get(usage.inference_geo or "", _ONE)
+            factor *= table.residency_factors.get(usage.inference_geo or "", 1)
         if "endpoint" in model.factors:
             endpoint = endpoint_of(served.provider, asked, _endpoint_region(served))
-            factor *= table.endpoint_factors.get(served.provider, {}).get(endpoint, _ONE)
+            factor *= table.endpoint_factors.get(served.provider, {}).get(endpoint, 1)
         if line.is_fast:
             factor *= model.fast_factor(served.provider, served.at)
         return factor
@@ -221,11 +221,11 @@ class PriceBook:
         multiplier = self._multiplier()
         if bands is None:
             return self._ceiling()
-        search = Fraction(self.claude.web_search_picodollars) * multiplier
+        search = self.claude.web_search_picodollars * multiplier
         return _Quote(bands, multiplier, search, is_estimate=is_estimate)
 
-    def _multiplier(self) -> Fraction:
-        return self.override.multiplier if self.override and self.override.multiplier is not None else _ONE
+    def _multiplier(self) -> Factor:
+        return self.override.multiplier if self.override and self.override.multiplier is not None else 1
 
 
 def _endpoint_region(served: Served) -> str | None:
@@ -264,6 +264,8 @@ def _tokens_cost(counters: Usage | Iteration, unit: UnitPrices) -> int:
 
 
 def _highest(bands: Bands) -> UnitPrices:
+    if len(bands) == 1:
+        return bands[0].unit
     return UnitPrices(**{name: max(getattr(band.unit, name) for band in bands) for name in TOKEN_CLASSES})
 
 
@@ -274,7 +276,7 @@ def _rates_text(quote: _Quote, prompt: int) -> dict[str, str]:
     return rates
 
 
-def _decimal_text(value: Fraction) -> str:
+def _decimal_text(value: Factor) -> str:
     """Write a fraction whose denominator divides a power of ten, as every factor here is a decimal."""
     if value.denominator == 1:
         return str(value.numerator)

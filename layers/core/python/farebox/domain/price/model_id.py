@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 # Amazon's inference-profile prefixes; an id with another prefix stays unknown and is not guessed.
 _BEDROCK_GEOS = ("us-gov", "global", "apac", "us", "eu", "jp", "au", "in", "ca", "sa")
@@ -13,6 +14,8 @@ _ARN_TAILS = ("foundation-model/", "inference-profile/")
 _VENDOR_PREFIXES = ("bedrock/", "vertex_ai/", "anthropic/", "publishers/anthropic/models/")
 _VERTEX_PATH = re.compile(r"^projects/[^/]+/locations/(?P<location>[^/]+)/(?=publishers/)")
 _BEDROCK_VERSION = re.compile(r"-v\d+(:\d+)?$")
+# Callers choose names: longer ones must not fill the memory.
+_REMEMBERED_LENGTH_MAX = 256
 _DATED = re.compile(r"(@default|@\d{8}|-\d{8})$")
 
 
@@ -38,6 +41,15 @@ def normalise(model: str) -> ModelRef:
 
     An application inference profile names no model: its `id` stays the ARN and `is_profile` is True.
     """
+    return _remembered(model) if len(model) <= _REMEMBERED_LENGTH_MAX else _reduced(model)
+
+
+@lru_cache(maxsize=256)
+def _remembered(model: str) -> ModelRef:
+    return _reduced(model)
+
+
+def _reduced(model: str) -> ModelRef:
     name = model.strip().lower().removesuffix("[1m]")
     government = name.startswith("arn:aws-us-gov:")
     if _PROFILE_ARN in name:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
@@ -41,11 +42,15 @@ class OverrideRow:
 class PriceOverride:
     """What a provider's `prices` say. The multiplier is for models without a row, and for web searches too.
 
-    Batch, fast, residency and endpoint factors apply on top of both.
+    Batch, fast, residency and endpoint factors apply on top of both. `version` tells one from another.
     """
 
     multiplier: Fraction | None = None
     rows: Mapping[str, OverrideRow] = field(default_factory=dict)
+    version: str = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "version", hashlib.sha256(repr(self).encode()).hexdigest()[:8])
 
     def row(self, *names: str) -> OverrideRow | None:
         """Give the row of the first name that has one; names are compared in lower case."""

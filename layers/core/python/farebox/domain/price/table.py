@@ -10,6 +10,9 @@ from fractions import Fraction
 from farebox.domain.money import picodollars_from_usd
 
 Document = Mapping[str, object]
+Factor = int | Fraction
+"""Multiplies a price exactly; whole ones are ints, since arithmetic on fractions is slow."""
+
 TOKEN_CLASSES = ("input", "output", "cache_read", "cache_write_5m", "cache_write_1h")
 
 
@@ -57,7 +60,7 @@ class FastPrice:
     """Fast mode of a model on one provider: a factor on every token class, until it is withdrawn."""
 
     provider: str
-    factor: Fraction
+    factor: Factor
     end: datetime | None = None
 
 
@@ -76,14 +79,17 @@ class PricedModel:
 
     def row(self, at: datetime) -> PriceRow | None:
         """Give the row in force at `at`."""
-        return next((row for row in self.rows if row.holds(at)), None)
+        for row in self.rows:
+            if row.holds(at):
+                return row
+        return None
 
-    def fast_factor(self, provider: str, at: datetime) -> Fraction:
+    def fast_factor(self, provider: str, at: datetime) -> Factor:
         """Give the factor for a request that was served fast; 1 where no fast price exists."""
         for fast in self.fast:
             if fast.provider == provider and (fast.end is None or at < fast.end):
                 return fast.factor
-        return Fraction(1)
+        return 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +114,10 @@ class ClaudeTable:
     as_of: str
     models: Mapping[str, PricedModel]
     providers: tuple[str, ...]
-    batch_factor: Fraction
-    residency_factors: Mapping[str, Fraction]
+    batch_factor: Factor
+    residency_factors: Mapping[str, Factor]
     residency_providers: tuple[str, ...]
-    endpoint_factors: Mapping[str, Mapping[str, Fraction]]
+    endpoint_factors: Mapping[str, Mapping[str, Factor]]
     web_search_picodollars: int
     refusals: tuple[RefusalRule, ...]
     ceiling: UnitPrices
@@ -137,7 +143,7 @@ def read_claude(document: Document) -> ClaudeTable:
         as_of=str(document["as_of"]),
         models={model.id: model for model in models},
         providers=_texts(rules["providers"]),
-        batch_factor=Fraction(str(rules["batch"])),
+        batch_factor=_factor(rules["batch"]),
         residency_factors=_factors(residency["factors"]),
         residency_providers=_texts(residency["providers"]),
         endpoint_factors={provider: _factors(factors) for provider, factors in endpoints.items()},
@@ -200,7 +206,7 @@ def _read_bands(price: Document) -> Bands:
 
 
 def _read_fast(entry: Document) -> FastPrice:
-    return FastPrice(str(entry["provider"]), Fraction(str(entry["factor"])), _midnight(entry.get("until")))
+    return FastPrice(str(entry["provider"]), _factor(entry["factor"]), _midnight(entry.get("until")))
 
 
 def _read_refusal(entry: Document) -> RefusalRule:
@@ -229,8 +235,13 @@ def _midnight(date: object) -> datetime | None:
     return None if date is None else datetime.fromisoformat(str(date)).replace(tzinfo=UTC)
 
 
-def _factors(value: object) -> dict[str, Fraction]:
-    return {name: Fraction(str(factor)) for name, factor in _mapping(value).items()}
+def _factors(value: object) -> dict[str, Factor]:
+    return {name: _factor(factor) for name, factor in _mapping(value).items()}
+
+
+def _factor(value: object) -> Factor:
+    factor = Fraction(str(value))
+    return factor.numerator if factor.denominator == 1 else factor
 
 
 def _texts(value: object) -> tuple[str, ...]:

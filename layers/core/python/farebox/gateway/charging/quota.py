@@ -25,7 +25,8 @@ class Quota:
         self._clock, self._terms = clock, terms
         self._held_tokens = plan.quote.output_tokens
         self._ask_at_tokens = self._held_tokens * 3 // 4
-        self._is_open = journal.hold is not None and self._held_tokens < plan.quote.output_tokens_max
+        is_held = journal.hold is not None and bool(journal.hold.touches)
+        self._is_open = is_held and self._held_tokens < plan.quote.output_tokens_max
         self.ask_at_bytes = self._ask_at_tokens * ESTIMATE_BYTES_PER_TOKEN if self._is_open else None
 
     async def ask(self, meter: StreamMeter) -> Shortage | None:

@@ -58,6 +58,9 @@ class DynamoLedger:
         try:
             await self._items.transact(actions)
         except Unmet as unmet:
+            stored = OpenHold.read(unmet.item(0))
+            if stored is not None:
+                self._known[hold.request_id] = stored
             if unmet.failed(0) or unmet.failed(1) or await self._was_written(hold, token, unmet):
                 return None
             return _shortage(unmet, hold.touches, movements, offset=2)

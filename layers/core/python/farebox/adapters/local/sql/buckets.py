@@ -74,10 +74,14 @@ def grow(connection: sqlite3.Connection, touch: Touch, amount: int) -> None:
 
 def move(connection: sqlite3.Connection, movements: dict[BucketKey, Movement]) -> None:
     """Add to buckets whatever their limits say."""
-    for key, movement in movements.items():
-        if movement.settled or movement.held:
-            bounds = _bounds(movement.window) if movement.window else (None, None)
-            connection.execute(_MOVE, (*key, *bounds, movement.settled, movement.held))
+    connection.executemany(
+        _MOVE,
+        [
+            (*key, *_bounds(movement.window), movement.settled, movement.held)
+            for key, movement in movements.items()
+            if movement.settled or movement.held
+        ],
+    )
 
 
 def shut(connection: sqlite3.Connection, touches: Iterable[Touch]) -> None:
@@ -107,5 +111,7 @@ def add_settled(movements: dict[BucketKey, Movement], touches: Iterable[Touch]) 
         movement.settled += touch.amount
 
 
-def _bounds(window: Window) -> tuple[int | None, int | None]:
+def _bounds(window: Window | None) -> tuple[int | None, int | None]:
+    if window is None:
+        return None, None
     return optional_microseconds(window.start), optional_microseconds(window.end)

@@ -21,15 +21,17 @@ _COLUMNS = (
     " cost_picodollars, charged_picodollars, entries, record"
 )
 _APPEND = f"INSERT INTO ledger ({_COLUMNS}) VALUES ({', '.join('?' * 22)})"
+_APPEND_ONCE = f"{_APPEND} ON CONFLICT (id) DO NOTHING"
 _APPEND_RESET = "INSERT INTO ledger (id, kind, at_us, entries) VALUES (?, 'reset', ?, ?)"
 
 
 def append_request(
     connection: sqlite3.Connection, request_id: str, record: RequestRecord, booked: Iterable[Touch]
-) -> None:
-    """Write the row of a request that ended."""
+) -> bool:
+    """Write the row of a request that ended; say whether there was none yet."""
     entries = [(*key_of(touch), touch.amount) for touch in booked]
-    connection.execute(_APPEND, (request_id, "request", None, *_record_columns(record, entries)))
+    columns = (request_id, "request", None, *_record_columns(record, entries))
+    return connection.execute(_APPEND_ONCE, columns).rowcount == 1
 
 
 def append_correction(

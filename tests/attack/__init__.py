@@ -1,0 +1,1 @@
+"""What a hostile caller, provider or terminal would try."""

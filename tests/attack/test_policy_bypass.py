@@ -50,7 +50,7 @@ async def test_a_narrowed_key_reaches_no_other_model_through_the_body(
     tmp_path: Path, fields: dict[str, object]
 ) -> None:
     async with a_stage(tmp_path, NARROW) as stage:
-        told = await stage.ask(asking(model=HAIKU, **fields))
+        told = await stage.ask(asking("Hi.", model=HAIKU, **fields))
         assert (told.status, stage.upstream.sent) == (400, [])
 
 

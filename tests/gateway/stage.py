@@ -17,15 +17,17 @@ from pathlib import Path
 from typing import Any
 
 from farebox.adapters.local.event_bus import LocalEventBus
+from farebox.adapters.local.rate_limits import LocalRateLimits
 from farebox.adapters.local.secrets import LocalSecrets
 from farebox.adapters.local.store import DATABASE_FILE, LocalStore
 from farebox.adapters.price_data import PriceData
-from farebox.domain.event import Event
+from farebox.domain.event import Event, RequestFinished
 from farebox.domain.identity import GatewayKey
 from farebox.domain.record import RequestRecord
 from farebox.gateway.charging.known_inputs import KnownInputs
 from farebox.gateway.charging.leases import Leases
 from farebox.gateway.incoming import IncomingRequest
+from farebox.gateway.limit import Limits
 from farebox.gateway.pipeline import Gateway
 from farebox.gateway.reserve import HoldTerms
 from farebox.gateway.settle import Settler
@@ -206,7 +208,12 @@ def _wired(
 ) -> Stage:
     finished: list[RequestRecord] = []
     ledger, transport, randomness = FaultyLedger(store.ledger), ScriptedTransport(), CountingRandomness()
-    events = LocalEventBus([lambda event: finished.append(event.record), *listeners])
+
+    def remember(event: Event) -> None:
+        if isinstance(event, RequestFinished):
+            finished.append(event.record)
+
+    events = LocalEventBus([remember, *listeners])
     leases = Leases(ledger, clock, terms.lease_ms)
     inputs = KnownInputs()
     prices = PriceData().book()
@@ -220,6 +227,7 @@ def _wired(
         prices=prices,
         settler=Settler(ledger, events, leases, prices, inputs, status_of),
         inputs=inputs,
+        limits=Limits(LocalRateLimits(store.database), clock, terms.lease_ms),
         leases=leases,
         clock=clock,
         terms=terms,

@@ -113,8 +113,8 @@ async def test_without_a_key_the_places_are_named(headers: Headers, who: Authent
     with pytest.raises(KeyRefused) as refused:
         await who(headers)
     assert refused.value.message == (
-        "No farebox gateway key came with this request. Send it as x-farebox-key, "
-        "Authorization: Bearer fb-... or x-api-key."
+        "No farebox gateway key came with this request. "
+        "Send it as x-farebox-key or as a bearer token (Authorization: Bearer fb-...)."
     )
 
 

@@ -171,6 +171,25 @@ def test_a_fixed_config_that_names_no_provider_leaves_the_choice_open() -> None:
     assert chosen(f"@demo/{OPUS}", policy=policy, key=key)[0] == "demo"
 
 
+def test_a_fixed_config_that_decides_the_model_cannot_be_shaken_off() -> None:
+    policy = a_policy(configs={"c": {"override_params": {"model": "claude-haiku-5-5"}}})
+    key = a_key(config="c", allow_config_override=False)
+    for asked in ({"x_farebox_provider": "@mine"}, {"model": f"@mine/{OPUS}"}):
+        assert "fixed config" in refused(PolicyRefused, policy=policy, key=key, **asked)
+    assert chosen(policy=policy, key=key)[1] == "claude-haiku-5-5"
+
+
+@pytest.mark.parametrize(
+    "named", [{"fallbacks": [{"model": OPUS}]}, {"tools": [{"type": "advisor_20260301", "model": OPUS}]}]
+)
+def test_a_model_that_the_body_lets_the_provider_use_is_narrowed_too(named: dict[str, Any]) -> None:
+    request = IncomingRequest("req_1", "messages", b"", [], no_body)
+    caller = Caller(a_key(models=("claude-haiku-*",)), None, {}, None, None, "trace")
+    head = read_head(json.dumps({"model": "claude-haiku-5-5", **named}).encode())
+    with pytest.raises(PolicyRefused, match=f"Model '{OPUS}' is not allowed for this key"):
+        choose_target(request, head, caller, a_policy())
+
+
 def test_where_overriding_is_forbidden_and_nothing_is_fixed_a_provider_may_still_be_named() -> None:
     key = a_key(allow_config_override=False)
     assert chosen(key=key, x_farebox_provider="@mine")[0] == "mine"
@@ -270,7 +289,7 @@ def test_a_model_outside_the_allow_list_is_refused_however_it_is_asked_for(
 
 def test_a_named_provider_must_serve_the_model() -> None:
     told = refused(PolicyRefused, model="gpt-5", x_farebox_provider="@prod")
-    assert told == "Provider 'prod' does not serve model 'gpt-5' (it serves claude-*)."
+    assert told == "Model 'gpt-5' is not allowed at provider 'prod' (allowed: claude-*)."
 
 
 def test_allow_lists_tell_capital_letters_apart() -> None:

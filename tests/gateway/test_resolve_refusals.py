@@ -17,16 +17,16 @@ from tests.support.builders import a_secret
 from tests.support.wings import open_store
 
 NO_KEY = (
-    "No farebox gateway key came with this request. Send it as x-farebox-key, "
-    "Authorization: Bearer fb-... or x-api-key."
+    "No farebox gateway key came with this request. "
+    "Send it as x-farebox-key or as a bearer token (Authorization: Bearer fb-...)."
 )
 BAD_KEY = (
     "This farebox gateway key is not valid (unknown, revoked or expired). "
     "Ask whoever gave it to you for a new one."
 )
 MISSING = (
-    "Provider 'mine' uses the caller's own credential and none came along. Log in to Claude Code or send an "
-    "sk-ant-... key as x-api-key, and the farebox key as x-farebox-key."
+    "Provider 'mine' uses the caller's own credential and none came along. Log in to Claude Code, or set "
+    "ANTHROPIC_API_KEY to an sk-ant-... key of your own; the farebox key goes in x-farebox-key."
 )
 
 
@@ -71,7 +71,7 @@ REFUSALS: dict[str, tuple[dict[str, str | None], bytes, tuple[int, str, str]]] =
     "model of provider": (
         {"x_farebox_provider": "@anthropic"},
         asking(model="gpt-5"),
-        (400, "policy_blocked", "Provider 'anthropic' does not serve model 'gpt-5' (it serves claude-*)."),
+        (400, "policy_blocked", "Model 'gpt-5' is not allowed at provider 'anthropic' (allowed: claude-*)."),
     ),
     "override": (
         {"key": "fixed", "x_portkey_config": "fixed"},

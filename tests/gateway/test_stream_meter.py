@@ -21,7 +21,7 @@ QUOTE = Quote(
     caches=False,
     caches_for_1h=False,
     output_tokens=10,
-    output_tokens_max=10,
+    output_tokens_max=100_000,
     web_searches=0,
 )
 REPORTED = usage(input_tokens=7, output_tokens=50, cache_write_1h_tokens=5)

@@ -40,6 +40,9 @@ class BrokenStream:
         self._is_first = False
         return b"data: 1\n\n"
 
+    def divert(self, write: Callable[[bytes], bool]) -> None:
+        """Never does."""
+
     def leave(self) -> None:
         raise AssertionError("the client stays")
 

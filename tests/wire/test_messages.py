@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import zlib
 from typing import Any
 
 import pytest
@@ -12,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from farebox.domain.errors import RequestMalformed
+from farebox.wire.input_estimate import InputEstimate
 from farebox.wire.messages import MessagesHead, read_head, read_object, with_model
 
 MODEL = "claude-sonnet-4-5"
@@ -28,18 +28,20 @@ def test_a_plain_request_is_read_whole() -> None:
     body = a_body()
     assert read_head(body) == MessagesHead(
         model=MODEL,
+        other_models=(),
         is_stream=False,
         max_tokens=5,
         session_id=None,
-        input_tokens_bound=len(body) * 10 // 13 + 1,
-        input_tokens_expected=len(body) // 4 + 1,
-        caches_for_1h=False,
-        caches=False,
+        input=InputEstimate(len(body) * 10 // 13 + 1, len(body) // 4 + 1, caches=False, caches_for_1h=False),
+        thinks=False,
         has_server_tools=False,
         web_searches_bound=0,
+        advisor_uses_bound=0,
+        fallbacks=0,
         speed=None,
         inference_geo=None,
-        prefix_checksum=zlib.crc32(body),
+        messages=memoryview(b'[{"role":"user","content":"Hi."}]'),
+        frame_checksum=0,
     )
 
 
@@ -53,8 +55,14 @@ def test_a_plain_request_is_read_whole() -> None:
         ({"max_tokens": None}, {"max_tokens": 0}),
         ({"max_tokens": 10**30}, {"max_tokens": 10_000_000}),
         ({"speed": "fast", "inference_geo": "us"}, {"speed": "fast", "inference_geo": "us"}),
-        ({"system": [{"type": "text", "text": "x", **MARK}]}, {"caches": True, "caches_for_1h": False}),
-        ({"system": [{"type": "text", "text": "x", **HOUR_MARK}]}, {"caches": True, "caches_for_1h": True}),
+        ({"thinking": {"type": "adaptive", "display": "omitted"}}, {"thinks": True}),
+        ({"thinking": {"type": "enabled", "budget_tokens": 1024}}, {"thinks": True}),
+        ({"thinking": {"type": "disabled"}}, {"thinks": False}),
+        ({"thinking": "odd"}, {"thinks": True}),
+        ({"fallbacks": [{"model": "claude-a"}]}, {"other_models": ("claude-a",), "has_server_tools": True}),
+        ({"fallbacks": ["claude-a"]}, {"other_models": ("claude-a",), "has_server_tools": True}),
+        ({"tools": [{"type": "advisor_20260301", "model": "claude-b"}]}, {"other_models": ("claude-b",)}),
+        ({"tools": [{"name": "Agent", "model": "claude-c"}]}, {"other_models": ()}),
         ({"metadata": {"user_id": '{"session_id":"s-1","device_id":"d"}'}}, {"session_id": "s-1"}),
         ({"metadata": {"user_id": "user_1_session_2"}}, {"session_id": None}),
         ({"metadata": {"user_id": '{"session_id":5}'}}, {"session_id": None}),
@@ -68,6 +76,40 @@ def test_a_plain_request_is_read_whole() -> None:
 def test_a_field_that_decides_something_is_read(fields: dict[str, Any], expected: dict[str, Any]) -> None:
     head = read_head(a_body(**fields))
     assert {name: getattr(head, name) for name in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("fields", "classes"),
+    [
+        ({}, (False, False)),
+        ({"system": [{"type": "text", "text": "x", **MARK}]}, (True, False)),
+        ({"system": [{"type": "text", "text": "x", **HOUR_MARK}]}, (True, True)),
+        ({"system": "1h"}, (False, False)),
+    ],
+)
+def test_the_cache_classes_that_the_input_may_fall_in_are_seen(
+    fields: dict[str, Any], classes: tuple[bool, bool]
+) -> None:
+    estimate = read_head(a_body(**fields)).input
+    assert (estimate.caches, estimate.caches_for_1h) == classes
+
+
+@pytest.mark.parametrize("hidden", ["cache\\u005fcontrol", "\\u0063ache_control"])
+def test_a_word_that_is_hidden_by_an_escape_makes_the_dearest_case_the_estimate(hidden: str) -> None:
+    body = a_body(system="SYSTEM").replace(b'"SYSTEM"', f'[{{"type":"text","{hidden}":{{}}}}]'.encode())
+    estimate = read_head(body).input
+    assert (estimate.caches, estimate.caches_for_1h) == (True, True)
+
+
+def test_an_image_whose_source_is_hidden_by_an_escape_is_seen() -> None:
+    plain = a_body(messages=[{"role": "user", "content": [image(1_000_000)]}])
+    hidden = plain.replace(b'"source"', b'"sourc\\u0065"')
+    assert 4_800 < read_head(hidden).input.bound_tokens < 5_000
+
+
+def test_an_escape_of_a_control_character_hides_nothing() -> None:
+    estimate = read_head(a_body(system="\x1b[31mred")).input
+    assert (estimate.caches, estimate.caches_for_1h) == (False, False)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +143,7 @@ def document(size: int) -> dict[str, Any]:
 
 
 def bound_of(*blocks: dict[str, Any]) -> int:
-    return read_head(a_body(messages=[{"role": "user", "content": list(blocks)}])).input_tokens_bound
+    return read_head(a_body(messages=[{"role": "user", "content": list(blocks)}])).input.bound_tokens
 
 
 def test_an_image_counts_by_its_cap_and_not_by_its_bytes() -> None:
@@ -121,29 +163,41 @@ def test_a_document_counts_a_fifth_of_its_base64() -> None:
 
 
 @pytest.mark.parametrize(
-    "messages",
+    ("messages", "images"),
     [
-        [{"role": "user", "content": [{"type": "image", "source": "x" * 9_000}]}],
-        [{"role": "user", "content": [[{"source": "x" * 9_000}]]}],
-        {"source": "x" * 9_000},
+        ([{"role": "user", "content": [{"type": "image", "source": "x" * 9_000}]}], 1),
+        ([{"role": "user", "content": [[{"source": "x" * 9_000}]]}], 0),
+        ({"source": "x" * 9_000}, 0),
     ],
 )
-def test_attachments_of_an_unknown_shape_count_as_text(messages: object) -> None:
+def test_attachments_of_an_unknown_shape_count_as_text_and_by_their_names(
+    messages: object, images: int
+) -> None:
     body = a_body(messages=messages)
-    assert read_head(body).input_tokens_bound == len(body) * 10 // 13 + 1
+    assert read_head(body).input.bound_tokens == len(body) * 10 // 13 + 1 + images * 4_800
+
+
+@pytest.mark.parametrize("source", [{"type": "url", "url": "https://x/y"}, {"type": "file", "file_id": "f"}])
+def test_a_document_that_the_provider_fetches_may_be_as_long_as_the_context(source: dict[str, str]) -> None:
+    assert bound_of({"type": "document", "source": source}) == 1_000_000
+
+
+def test_a_body_of_very_many_blocks_is_not_walked() -> None:
+    body = a_body(messages=[{"role": "user", "content": [{}] * 200_001 + [image(100)]}])
+    assert read_head(body).input.bound_tokens == len(body) * 10 // 13 + 1 + 4_800
 
 
 def test_no_request_is_larger_than_the_largest_context() -> None:
     head = read_head(a_body(messages=[{"role": "user", "content": "x" * 6_000_000}]))
-    assert (head.input_tokens_bound, head.input_tokens_expected) == (1_000_000, 1_000_000)
+    assert (head.input.bound_tokens, head.input.expected_tokens) == (1_000_000, 1_000_000)
 
 
 @given(st.text(max_size=3000))
 def test_the_bound_is_never_below_what_is_expected_and_grows_with_the_text(text: str) -> None:
     head = read_head(a_body(messages=[{"role": "user", "content": text}]))
     longer = read_head(a_body(messages=[{"role": "user", "content": text + "more"}]))
-    assert head.input_tokens_bound >= head.input_tokens_expected
-    assert longer.input_tokens_bound > head.input_tokens_bound
+    assert head.input.bound_tokens >= head.input.expected_tokens
+    assert longer.input.bound_tokens > head.input.bound_tokens
 
 
 NAMES = st.text(st.characters(codec="utf-8"), max_size=8)

@@ -3,9 +3,10 @@
 import json
 import zlib
 from collections import deque
+from copy import copy
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -45,6 +46,11 @@ class Peer:
 
     answers: deque[Answer | UpstreamFault]
     asked: list[HttpRequest] = field(default_factory=list)
+
+    @classmethod
+    def giving(cls, *answers: Answer | UpstreamFault) -> Self:
+        # Copies, since parameters of tests are shared and an answer is used up.
+        return cls(deque(map(copy, answers)))
 
     async def send(
         self, request: HttpRequest, timeouts: Timeouts, *, silence_ms: int | None = None
@@ -88,7 +94,7 @@ def cancelled(*codes: str) -> Answer:
 
 
 def a_client(*answers: Answer | UpstreamFault, patience: Patience = HASTE) -> tuple[DynamoClient, Peer]:
-    peer = Peer(deque(answers))
+    peer = Peer.giving(*answers)
     client = DynamoClient(
         peer,
         Service.of_region("eu-west-1"),
@@ -206,7 +212,7 @@ async def test_tries_are_counted() -> None:
 
 
 async def test_no_wait_goes_past_the_time_there_is() -> None:
-    peer = Peer(deque([error("ThrottlingException")] * 9))
+    peer = Peer.giving(*[error("ThrottlingException")] * 9)
     patience = Patience(base_ms=400_000, cap_ms=800_000, total_ms=500_000)
     client = DynamoClient(
         peer,
@@ -236,7 +242,7 @@ class Source:
 
 @pytest.mark.parametrize("code", ["ExpiredTokenException", "UnrecognizedClientException"])
 async def test_refused_credentials_are_renewed_once(code: str) -> None:
-    peer = Peer(deque([error(code), error(code), ok()]))
+    peer = Peer.giving(error(code), error(code), ok())
     client = DynamoClient(
         peer,
         Service.of_region("eu-west-1"),

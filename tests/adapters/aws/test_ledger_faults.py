@@ -17,7 +17,7 @@ from farebox.domain.record import Outcome
 from farebox.wire.http1 import Http1Transport
 from tests.contracts.ledger_model import LedgerModel, key_of
 from tests.support.builders import NOON, FixedClock, a_budget, a_hold, a_record, a_touch
-from tests.support.dynamo import BRISK, deployed
+from tests.support.dynamo import BRISK, Deployment, deployed
 from tests.support.fault_proxy import Fault, FaultProxy
 from tests.support.ministack import Ministack
 
@@ -138,11 +138,12 @@ def test_a_request_that_arrives_late_changes_nothing_any_more(
     asyncio.run(run(ministack.port, plan, faults, BRISK, forgets_tokens=False))
 
 
-async def test_a_step_whose_answer_was_lost_is_known_by_its_hold_alone(ministack: Ministack) -> None:
-    clock, transport = FixedClock(), Http1Transport()
-    deployment = deployed(ministack.port)
+async def test_a_step_whose_answer_was_lost_is_known_by_its_hold_alone(
+    deployment: Deployment, transport: Http1Transport
+) -> None:
+    clock = FixedClock()
     day = a_budget(name="day", limit=100)
-    async with FaultProxy(ministack.port, forgets_tokens=True, is_terse=True) as proxy:
+    async with FaultProxy(deployment.port, forgets_tokens=True, is_terse=True) as proxy:
         store = deployment.store(transport, clock, port=proxy.port)
         for number, hold in enumerate(
             [a_hold("r1", a_touch(40, budget=day)), a_hold("r1", a_touch(90, budget=day), sequence=2)]
@@ -155,4 +156,3 @@ async def test_a_step_whose_answer_was_lost_is_known_by_its_hold_alone(ministack
         await store.ledger.settle("r1", a_record("r1"), [a_touch(70, budget=day)])
         (row,) = await store.reports.standings([day], NOON)
         assert (row.standing.settled, row.standing.held) == (70, 0)
-        await transport.aclose()

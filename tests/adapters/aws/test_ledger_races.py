@@ -13,17 +13,11 @@ from farebox.domain.errors import StoreFault
 from farebox.ports import Hold
 from farebox.wire.http1 import Http1Transport
 from tests.support.builders import NOON, FixedClock, a_budget, a_hold, a_record, a_touch
-from tests.support.dynamo import BRISK, Deployment, deployed
+from tests.support.dynamo import BRISK, Deployment
 from tests.support.fault_proxy import Fault, FaultProxy
-from tests.support.ministack import Ministack
 
 DAY = a_budget(name="day", limit=1_000)
 MONTH = a_budget(name="month", usd=9_000_000_000_000, period="month")
-
-
-@pytest.fixture
-def deployment(ministack: Ministack) -> Deployment:
-    return deployed(ministack.port)
 
 
 async def standing(store: DynamoStore, budget: Budget) -> Standing:
@@ -31,8 +25,9 @@ async def standing(store: DynamoStore, budget: Budget) -> Standing:
     return row.standing
 
 
-async def test_eight_processes_are_granted_exactly_what_fits(deployment: Deployment) -> None:
-    transport = Http1Transport()
+async def test_eight_processes_are_granted_exactly_what_fits(
+    deployment: Deployment, transport: Http1Transport
+) -> None:
     stores = [deployment.store(transport, FixedClock()) for _ in range(8)]
 
     async def spend(number: int, store: DynamoStore) -> int:
@@ -46,11 +41,11 @@ async def test_eight_processes_are_granted_exactly_what_fits(deployment: Deploym
     assert sum(granted) == 142
     assert [await standing(stores[0], each) for each in (DAY, MONTH)] == [Standing(0, 994), Standing(0, 994)]
     assert await stores[0].reports.verify() == []
-    await transport.aclose()
 
 
-async def test_what_is_spent_at_once_through_conflicts_adds_up(deployment: Deployment) -> None:
-    transport = Http1Transport()
+async def test_what_is_spent_at_once_through_conflicts_adds_up(
+    deployment: Deployment, transport: Http1Transport
+) -> None:
     async with FaultProxy(deployment.port, [Fault.CONFLICT, Fault.CUT_AFTER, Fault.PASS] * 60) as proxy:
         patience = replace(BRISK, tries=60)
         stores = [
@@ -68,11 +63,11 @@ async def test_what_is_spent_at_once_through_conflicts_adds_up(deployment: Deplo
         assert len(proxy.faults) == 0
         assert await standing(stores[0], MONTH) == Standing(300, 0)
         assert await stores[0].reports.verify() == []
-        await transport.aclose()
 
 
-async def test_of_two_sweepers_and_the_request_itself_each_books_at_most_once(deployment: Deployment) -> None:
-    transport = Http1Transport()
+async def test_of_two_sweepers_and_the_request_itself_each_books_at_most_once(
+    deployment: Deployment, transport: Http1Transport
+) -> None:
     stores = [deployment.store(transport, FixedClock()) for _ in range(3)]
     for number in range(10):
         hold = a_hold(f"r{number}", a_touch(40, budget=DAY))
@@ -83,11 +78,11 @@ async def test_of_two_sweepers_and_the_request_itself_each_books_at_most_once(de
         )
     assert await standing(stores[0], DAY) == Standing(250, 0)
     assert await stores[0].reports.verify() == []
-    await transport.aclose()
 
 
-async def test_more_expired_holds_than_one_sweep_takes_come_longest_first(deployment: Deployment) -> None:
-    transport = Http1Transport()
+async def test_more_expired_holds_than_one_sweep_takes_come_longest_first(
+    deployment: Deployment, transport: Http1Transport
+) -> None:
     store = deployment.store(transport, FixedClock())
     holds: list[Hold] = [
         a_hold(f"r{number}", lease_until=NOON + timedelta(seconds=number))
@@ -98,21 +93,19 @@ async def test_more_expired_holds_than_one_sweep_takes_come_longest_first(deploy
     now = NOON + timedelta(seconds=30)
     assert await store.ledger.expired_holds(now, limit=7) == holds[:7]
     assert await store.ledger.expired_holds(now) == holds[:31]
-    await transport.aclose()
 
 
-async def test_a_store_that_is_away_refuses_closed(deployment: Deployment) -> None:
-    transport = Http1Transport()
+async def test_a_store_that_is_away_refuses_closed(deployment: Deployment, transport: Http1Transport) -> None:
     async with FaultProxy(deployment.port, [Fault.CUT_BEFORE] * 8) as proxy:
         store = deployment.store(transport, FixedClock(), port=proxy.port)
         with pytest.raises(StoreFault, match=r"TransactWriteItems: .* broke off its answer"):
             await store.ledger.reserve(a_hold("r1", a_touch(7, budget=DAY)))
         assert await standing(store, DAY) == Standing()
-        await transport.aclose()
 
 
-async def test_each_step_is_one_round_trip_for_the_process_that_reserved(deployment: Deployment) -> None:
-    transport = Http1Transport()
+async def test_each_step_is_one_round_trip_for_the_process_that_reserved(
+    deployment: Deployment, transport: Http1Transport
+) -> None:
     async with FaultProxy(deployment.port) as proxy:
         ledger = deployment.store(transport, FixedClock(), port=proxy.port).ledger
         touch = a_touch(7, budget=DAY)
@@ -127,4 +120,3 @@ async def test_each_step_is_one_round_trip_for_the_process_that_reserved(deploym
         assert refused is not None
         assert refused.standing == Standing(7, 0)
         assert proxy.seen == ["TransactWriteItems"] * 7
-        await transport.aclose()

@@ -8,7 +8,7 @@ from farebox.domain.budget import Budget, Touch
 from farebox.domain.money import PICODOLLARS_PER_USD
 from farebox.domain.record import Outcome, RequestRecord
 from farebox.domain.usage import CostStatus, Usage
-from farebox.http.admin.rows import budget_state
+from farebox.http.admin.budgets.rows import budget_state
 from tests.http.admin.plane import Plane
 from tests.support.builders import a_budget, a_record, an_attempt
 

@@ -8,6 +8,9 @@ from datetime import datetime
 from typing import Generic, Protocol, TypeVar
 
 from farebox.domain.budget import Budget, Shortage, Standing, Touch
+from farebox.domain.budget.alert import Crossing
+from farebox.domain.budget.forecast import Spending
+from farebox.domain.budget.rate_limit import Draw, Level, LimitUnit
 from farebox.domain.config import Policy
 from farebox.domain.event import Event
 from farebox.domain.identity import AdminKey, GatewayKey
@@ -135,7 +138,8 @@ class AuditEntry:
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """One piece of policy as stored: `kind` is provider, workspace, config, budget, rate_limit or setting.
+    """One piece of policy as stored: `kind` is provider, workspace, config, budget, raise, rate_limit or
+    setting.
 
     `document` is the validated JSON object of the file's section. `position` keeps the file's order.
     `origin` is 'apply' for what a file created, 'admin' for what came through the admin plane, 'builtin' for
@@ -248,6 +252,28 @@ class UsageRow:
     charged_picodollars: int
 
 
+class RateLimiter(Protocol):
+    """Rate limits. Every method is one atomic step over all draws, called once for a request.
+
+    All raise `StoreFault` when the store cannot answer.
+    """
+
+    async def admit(
+        self, draws: Sequence[Draw], now: datetime, leases_until: Mapping[LimitUnit, datetime]
+    ) -> Sequence[Level]:
+        """Draw on every bucket, or on none when a level of the answer is short. Levels are in the order of
+        the draws. Members stay until their unit's moment in `leases_until`.
+        """
+
+    async def correct(self, draws: Sequence[Draw], at: datetime) -> None:
+        """Add each amount, mostly below 0, to what was drawn at `at`, and let members go. What no window
+        touches any more stays forgotten.
+        """
+
+    async def renew(self, draws: Sequence[Draw], lease_until: datetime) -> None:
+        """Move the lease of members that are still there; never back."""
+
+
 class Reports(Protocol):
     """Reading the ledger for people."""
 
@@ -281,6 +307,50 @@ class Reports(Protocol):
         """Recompute every bucket from ledger rows and open holds; give one line for each drift, none when
         all is well.
         """
+
+
+class SpendingHistory(Protocol):
+    """What buckets have drawn, by the ledger's own rows: where sums of a window do not tell."""
+
+    async def recent(self, since: datetime) -> Mapping[tuple[str, str, str], Spending]:
+        """Sum what was booked since a moment by budget, unit and bucket, whatever the window."""
+
+    async def overruns(self, since: datetime | None) -> Mapping[tuple[str, str, str, str], int]:
+        """Sum what requests since a moment were booked beyond their holds, in picodollars, by budget, unit,
+        bucket and window.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A bucket as it stands, by the names of the ledger's row. `marked_limit` is the limit up to which it is
+    closed.
+    """
+
+    budget: str
+    unit: str
+    bucket: str
+    window_key: str
+    settled: int
+    marked_limit: int | None = None
+
+
+class Thresholds(Protocol):
+    """Which thresholds were crossed: decided once, told at least once."""
+
+    async def drawn(self, request_ids: Sequence[str]) -> Sequence[Drawn]:
+        """Give every bucket that these requests were booked on, as it stands now. Raises `StoreFault`."""
+
+    async def decide(self, crossings: Sequence[Crossing]) -> Sequence[Crossing]:
+        """Store what nobody had decided before, by `Crossing.identity`, in one atomic step; give only
+        that.
+        """
+
+    async def untold(self, *, limit: int = 100) -> Sequence[Crossing]:
+        """Give decided crossings that were not delivered yet, oldest first."""
+
+    async def told(self, crossing: Crossing, at: datetime) -> None:
+        """Note that everybody has been told."""
 
 
 class EventBus(Protocol):

@@ -10,19 +10,20 @@ import shlex
 import shutil
 import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
 import typer
 
-from farebox.cli.admin.client import GatewayUnreachable
-from farebox.cli.credentials import CREDENTIALS_FILE, DEMO_MODEL, Credentials, read_credentials
+from farebox.cli.admin.client import GatewayRefused, GatewayUnreachable, connect
+from farebox.cli.credentials import CREDENTIALS_FILE, Credentials, read_credentials
+from farebox.cli.offer import DEMO_NAME, Offer, offer_of
 from farebox.cli.options import Data
 from farebox.compose.settings import Settings, load_settings, process_environment
-from farebox.domain.errors import FareboxError
-from farebox.domain.identity import GATEWAY_KEY_PREFIX
+from farebox.domain.errors import ConfigInvalid, FareboxError
+from farebox.domain.identity import GATEWAY_KEY_PREFIX, is_key_text
 
 KEY_HEADER = "x-farebox-key"
 LOCAL_CLAUDE = Path("node_modules/.bin/claude")
@@ -70,11 +71,17 @@ class Changes:
 
 def claude_command(
     arguments: Annotated[
-        list[str] | None, typer.Argument(metavar="[-- ARGS]...", help="What Claude Code gets, after `--`.")
+        list[str] | None, typer.Argument(metavar="ARGS", help="What Claude Code gets, after `--`.")
     ] = None,
     own_login: Annotated[
-        bool, typer.Option("--own-login", help="Use your own Claude login or key for the provider.")
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--own-login/--stored",
+            help="Pay with your own Claude login or key, or with a credential that farebox keeps; "
+            "else as the gateway's providers are set up.",
+            show_default=False,
+        ),
+    ] = None,
     model: Annotated[
         str | None, typer.Option(help="Model to start with, such as claude-opus-5-5 or @slug/model.")
     ] = None,
@@ -82,39 +89,79 @@ def claude_command(
     print_env: Annotated[
         bool, typer.Option("--print-env", help="Print the lines for a shell instead of starting.")
     ] = False,
+    key_file: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True, dir_okay=False, help="File with the gateway key; else FAREBOX_GATEWAY_KEY."
+        ),
+    ] = None,
     data: Data = None,
 ) -> None:
-    """Run Claude Code through the gateway of this directory."""
-    if demo and model is not None:
-        raise typer.BadParameter("choose one of --demo and --model")
+    """Run Claude Code through the gateway that FAREBOX_URL names, or that of this directory."""
+    _check_flags(arguments, own_login, model, demo=demo, print_env=print_env)
     environment = process_environment()
-    credentials = find_credentials(load_settings(environment), data)
-    changes = environment_changes(
-        environment, credentials, own_login=own_login, model=DEMO_MODEL if demo else model
-    )
+    credentials = find_credentials(load_settings(environment), data, key_file)
+    program = "" if print_env else find_claude(environment.get("PATH", ""), Path.cwd())
+    if not print_env:
+        _probe(credentials.base_url)
+    if demo:
+        own_login, model = False, _demo_model(data)
+    if own_login is None:
+        own_login, why = choose_login(data)
+        typer.echo(f"farebox: {why}", err=True)
+    changes = environment_changes(environment, credentials, own_login=own_login, model=model)
     if print_env:
         for line in changes.shell_lines():
             typer.echo(line)
         return
-    program = find_claude(environment.get("PATH", ""), Path.cwd())
-    _probe(credentials.base_url)
     os.execve(program, [program, *(arguments or ())], changes.over(environment))
 
 
-def find_credentials(settings: Settings, data: Path | None) -> Credentials:
-    """Read where the gateway is and the gateway key to it. Raises `GatewayUnreachable` when nothing says."""
+def find_credentials(settings: Settings, data: Path | None, key_file: Path | None = None) -> Credentials:
+    """Find where the gateway is, and the gateway key to it.
+
+    Raises `GatewayUnreachable` when nothing says, `ConfigInvalid` when the file holds no key.
+    """
+    key = settings.gateway_key if data is None else None
+    if key_file is not None:
+        key = _read_key(key_file)
+    if data is None and settings.url and key:
+        return Credentials(settings.url, settings.url, "", key)
     path = (data or Path(settings.data)) / CREDENTIALS_FILE
     credentials = read_credentials(path)
     if credentials is None:
         raise GatewayUnreachable(
-            f"There is no {path}: start `farebox serve` here, or name its directory with --data."
+            f"There is no {path}: start `farebox serve` here, name its directory with --data, "
+            "or set FAREBOX_URL and FAREBOX_GATEWAY_KEY."
         )
     if data is None and settings.url and settings.url != credentials.admin_url.rstrip("/"):
         raise GatewayUnreachable(
             f"FAREBOX_URL is {settings.url}, but the gateway key in {path} is for {credentials.base_url}. "
-            "Unset it, or name a directory with --data."
+            "Set FAREBOX_GATEWAY_KEY to the key for it, or unset FAREBOX_URL."
         )
-    return credentials
+    return replace(credentials, gateway_key=key or credentials.gateway_key)
+
+
+def choose_login(data: Path | None) -> tuple[bool, str]:
+    """Say whether the caller's own login is what the gateway's providers are paid with, and why."""
+    try:
+        offer = ask_offer(data)
+    except (GatewayRefused, GatewayUnreachable) as error:
+        why = "taking it that the gateway keeps a credential; --own-login uses your own"
+        return False, f"{why}. Its providers are not known here: {error}"
+    if offer.wants_own_login:
+        slugs = ", ".join(offer.of_callers)
+        return True, f"using your own Claude login or key, which {slugs} takes; farebox keeps no credential"
+    if offer.of_farebox:
+        slugs = ", ".join(offer.of_farebox)
+        return False, f"using the credential that farebox keeps for {slugs}; --own-login uses your own"
+    return False, "the gateway has no provider but the demo model; --demo uses it"
+
+
+def ask_offer(data: Path | None) -> Offer:
+    """Ask the admin plane which providers there are. Raises `GatewayRefused` and `GatewayUnreachable`."""
+    rows = connect(data).get("providers")["rows"]
+    return offer_of((row["slug"], row["type"], row["credential"]) for row in rows)
 
 
 def environment_changes(
@@ -127,6 +174,8 @@ def environment_changes(
     headers = _other_headers(environment.get("ANTHROPIC_CUSTOM_HEADERS", ""))
     changed = {"ANTHROPIC_BASE_URL": credentials.base_url}
     unset = [name for name in OTHER_ROUTES if name in environment]
+    if model is None and environment.get("ANTHROPIC_MODEL", "").endswith(f"/{DEMO_NAME}"):
+        unset.append("ANTHROPIC_MODEL")  # the lines for --demo were here before
     if own_login:
         headers.append(f"{KEY_HEADER}: {credentials.gateway_key}")
         if environment.get("ANTHROPIC_AUTH_TOKEN", "").startswith(GATEWAY_KEY_PREFIX):
@@ -159,6 +208,42 @@ def find_claude(search_path: str, folder: Path) -> str:
 def header_names(lines: str) -> list[str]:
     """Give the names in a value of ANTHROPIC_CUSTOM_HEADERS, in lower case."""
     return [line.partition(":")[0].strip().lower() for line in lines.splitlines() if line.strip()]
+
+
+def _check_flags(
+    arguments: Sequence[str] | None,
+    own_login: bool | None,
+    model: str | None,
+    *,
+    demo: bool,
+    print_env: bool,
+) -> None:
+    if demo and model is not None:
+        raise typer.BadParameter("choose one of --demo and --model")
+    if demo and own_login is not None:
+        raise typer.BadParameter("--demo goes without --own-login and --stored: it needs no credential")
+    if print_env and arguments:
+        raise typer.BadParameter("--print-env starts nothing, so it takes no arguments for Claude Code")
+
+
+def _demo_model(data: Path | None) -> str:
+    """Name the demo model as this gateway does; where nobody tells, as a gateway does by itself."""
+    try:
+        found = ask_offer(data).demo_model
+    except (GatewayRefused, GatewayUnreachable):
+        return f"@demo/{DEMO_NAME}"
+    if found is None:
+        raise ConfigInvalid(
+            "", "this gateway has no demo model: add {slug: demo, type: demo} to the providers of its file"
+        )
+    return found
+
+
+def _read_key(file: Path) -> str:
+    key = file.read_text(encoding="utf-8", errors="replace").strip()
+    if not is_key_text(key):
+        raise ConfigInvalid(str(file), "holds no gateway key (fb-...), or more than one")
+    return key
 
 
 def _other_headers(lines: str) -> list[str]:

@@ -11,7 +11,8 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from farebox import __version__
-from farebox.cli.options import AsJson, Data
+from farebox.cli.metavars import name_values
+from farebox.cli.options import AsJson, Data, Wide
 from farebox.domain.errors import FareboxError, StoreFault
 
 Function = Callable[..., None]
@@ -66,16 +67,25 @@ def _keys() -> typer.Typer:
 
 
 def _budgets() -> typer.Typer:
-    from farebox.cli.admin import reports
+    from farebox.cli.admin import budgets
 
-    group = _group({"list": reports.list_budgets, "reset": reports.reset_budget})
+    group = _group(
+        {"list": budgets.list_budgets, "raise": budgets.raise_budget, "reset": budgets.reset_budget},
+        bare_is_help=False,
+    )
 
-    def bare(context: typer.Context, as_json: AsJson = False, data: Data = None) -> None:
+    def bare(context: typer.Context, wide: Wide = False, as_json: AsJson = False, data: Data = None) -> None:
         if context.invoked_subcommand is None:
-            reports.list_budgets(as_json, data)
+            budgets.list_budgets(wide, as_json, data)
 
     group.callback(invoke_without_command=True)(bare)
     return group
+
+
+def _brakes() -> typer.Typer:
+    from farebox.cli.admin import brakes
+
+    return _group({"list": brakes.list_brakes, "lift": brakes.lift_brakes})
 
 
 def _usage() -> typer.Typer:
@@ -149,7 +159,8 @@ _COMMANDS: Mapping[str, tuple[str, Callable[[], typer.Typer]]] = {
     "serve": ("Run the gateway on this machine.", _serve),
     "apply": ("Bring the policy in line with a file.", _apply),
     "keys": ("Create, list, rotate and revoke gateway keys.", _keys),
-    "budgets": ("List budgets and what is left of them; reset one.", _budgets),
+    "budgets": ("List budgets and what is left of them; raise or reset one.", _budgets),
+    "brakes": ("List runaway brakes; lift them for a session.", _brakes),
     "usage": ("Sum up requests, tokens and cost.", _usage),
     "requests": ("List requests, newest first.", _requests),
     "ledger": ("Verify the ledger.", _ledger),
@@ -170,8 +181,8 @@ def _single(function: Function) -> typer.Typer:
     return app
 
 
-def _group(functions: Mapping[str, Function]) -> typer.Typer:
-    app = typer.Typer(add_completion=False)
+def _group(functions: Mapping[str, Function], *, bare_is_help: bool = True) -> typer.Typer:
+    app = typer.Typer(add_completion=False, no_args_is_help=bare_is_help)
     # Without a callback, typer would take a group of one command for that command.
     app.callback()(lambda: None)
     for name, function in functions.items():
@@ -186,6 +197,7 @@ class _Commands(TyperGroup):
         super().__init__(**settings)
         for name, (first_line, _) in _COMMANDS.items():
             self.add_command(TyperCommand(name, help=first_line))
+        name_values(self)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Put the real command in the place of its first line."""
@@ -195,13 +207,15 @@ class _Commands(TyperGroup):
         first_line, load = _COMMANDS[name]
         loaded = get_command(load())
         loaded.help = loaded.help or first_line
+        name_values(loaded)
         return name, loaded, rest
 
     def invoke(self, ctx: Any) -> Any:
-        """Tell what went wrong on one line of standard error: exit status 1."""
+        """Tell what went wrong on standard error, a line for each thing that did: exit status 1."""
         try:
             return super().invoke(ctx)
         except (FareboxError, OSError) as error:
             told = error.detail if isinstance(error, StoreFault) else str(error)
-            typer.echo(f"farebox: {' '.join(told.split())}", err=True)
+            for line in filter(None, map(str.split, told.splitlines())):
+                typer.echo(f"farebox: {' '.join(line)}", err=True)
             raise typer.Exit(1) from None

@@ -16,3 +16,6 @@ Data = Annotated[
         help="Data directory whose credentials.json is used; else FAREBOX_URL and FAREBOX_ADMIN_KEY.",
     ),
 ]
+Wide = Annotated[
+    bool, typer.Option("--wide", help="Burn rate, forecast, overrun and raises too; wants 160 columns.")
+]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import signal
 import socket
@@ -14,9 +15,13 @@ from pathlib import Path
 import uvicorn
 
 from farebox import __version__
-from farebox.cli.credentials import Credentials, prepare_credentials, shell_lines
+from farebox.cli.credentials import greeting_lines, prepare_credentials
+from farebox.cli.offer import offer_of
+from farebox.cli.probe import is_farebox
+from farebox.cli.tables import counted
 from farebox.compose.local import LocalGateway, open_local
 from farebox.compose.settings import Settings
+from farebox.domain.errors import FareboxError
 from farebox.http.admin.app import build_admin_app
 from farebox.http.admin.apply import Applied, apply_document
 from farebox.http.admin.ports import AdminPorts
@@ -29,6 +34,8 @@ SWEEP_EVERY_MS = 15_000
 KEEP_ALIVE_S = 120
 BACKLOG = 2_048
 SETTLE_WITHIN_S = 10
+# With this uvicorn 0.54 cancels what is still open when the time is over.
+STOP_MESSAGE = "Task cancelled, timeout graceful shutdown exceeded"
 
 try:
     import uvloop
@@ -69,18 +76,43 @@ class _MirroredCuts(logging.Filter):
         return "without completing response" not in record.getMessage()
 
 
+class _OurOwnStop(logging.Filter):
+    """Says in one line that streams were still open when the time to finish was over.
+
+    uvicorn cancels their tasks then, and would print each as an error of the application.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if str(record.msg).startswith("Cancel %s running task(s)"):
+            record.levelno, record.levelname = logging.WARNING, "WARNING"
+            record.msg = "%s open request(s) were cut: FAREBOX_DRAIN_S was over"
+        error = record.exc_info[1] if record.exc_info else None
+        return not (isinstance(error, asyncio.CancelledError) and error.args == (STOP_MESSAGE,))
+
+
+class AddressRefused(FareboxError):
+    """The address to listen on cannot be had."""
+
+
 def serve(
-    settings: Settings, *, host: str, port: int, data: Path, config: Path | None, environment: dict[str, str]
+    settings: Settings,
+    *,
+    host: str,
+    port: int,
+    data: Path,
+    config: Path | None,
+    environment: dict[str, str],
+    claude: str,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then let open streams finish within `drain_s`.
 
-    Raises `ConfigInvalid` and `StoreFault` before anything is served, `OSError` when the address cannot be
-    had.
+    `claude` is how `farebox claude` is called for this data directory. Raises `ConfigInvalid`, `StoreFault`
+    and `AddressRefused` before anything is served.
     """
     _set_up_logging()
     listener = _listen(host, port)
     with asyncio.Runner(loop_factory=_new_event_loop) as runner:
-        runner.run(_serve(settings, listener, host, data, config, environment))
+        runner.run(_serve(settings, listener, host, data, config, environment, claude))
 
 
 async def _serve(
@@ -90,6 +122,7 @@ async def _serve(
     data: Path,
     config: Path | None,
     environment: dict[str, str],
+    claude: str,
 ) -> None:
     document = parse_policy_text(config.read_bytes()) if config else None
     local = open_local(
@@ -105,7 +138,7 @@ async def _serve(
         applied = await apply_document(document, admin, actor=ACTOR) if document else None
         swept = await local.sweeper.sweep()
         base_url = f"http://{_url_host(host)}:{listener.getsockname()[1]}"
-        credentials = await prepare_credentials(data, base_url, admin)
+        credentials = await prepare_credentials(data, base_url, admin, is_live=is_farebox)
         plane = DataPlane(
             local.gateway,
             local.randomness,
@@ -115,8 +148,11 @@ async def _serve(
         background = [
             asyncio.create_task(local.leases.run()),
             asyncio.create_task(local.sweeper.run(SWEEP_EVERY_MS)),
+            asyncio.create_task(local.alerts.run(local.events)),
         ]
-        _greet(data, credentials, applied, swept)
+        policy = await admin.policies.current()
+        offer = offer_of((spec.slug, spec.type, spec.credential) for spec in policy.providers)
+        _greet(data, applied, swept, greeting_lines(credentials, base_url, claude, offer))
         await _run(plane, listener, settings, base_url)
         await plane.idle(SETTLE_WITHIN_S)
     finally:
@@ -156,6 +192,7 @@ def admin_ports(local: LocalGateway) -> AdminPorts:
         clock=local.clock,
         randomness=local.randomness,
         metrics=local.metrics.text,
+        spending=local.spending,
     )
 
 
@@ -164,7 +201,7 @@ def print_line(line: str) -> None:
     print(line, flush=True)
 
 
-def _greet(data: Path, credentials: Credentials, applied: Applied | None, swept: int) -> None:
+def _greet(data: Path, applied: Applied | None, swept: int, lines: Iterator[str]) -> None:
     print_line(f"farebox {__version__}, data in {data}")
     if applied is not None:
         for warning in applied.warnings:
@@ -172,14 +209,29 @@ def _greet(data: Path, credentials: Credentials, applied: Applied | None, swept:
         for issued in applied.created_keys:
             print_line(f"created key {issued.key.workspace}/{issued.key.name} (shown once): {issued.secret}")
     if swept:
-        print_line(f"booked {swept} requests that a killed process had left open")
-    for line in shell_lines(credentials):
+        print_line(f"booked {counted(swept, 'request')} that a killed process had left open")
+    for line in lines:
         print_line(line)
 
 
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    try:
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except socket.gaierror:
+        raise AddressRefused(f"'{host}' is no address; --host 127.0.0.1 is this machine alone.") from None
+    except OSError as error:
+        raise AddressRefused(_why_not(host, port, error)) from None
+
+
+def _why_not(host: str, port: int, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"Port {port} of {host} is taken. Choose another with --port; --port 0 takes any free one."
+    if error.errno == errno.EADDRNOTAVAIL:
+        return f"This machine has no address {host}; --host 127.0.0.1 is this machine alone."
+    if error.errno == errno.EACCES:
+        return f"Port {port} is not open to this user. Choose one above 1023 with --port."
+    return f"Cannot listen on {host}, port {port}: {error.strerror or error}."
 
 
 def _url_host(host: str) -> str:
@@ -191,4 +243,6 @@ def _set_up_logging() -> None:
     logging.basicConfig(
         level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s"
     )
-    logging.getLogger("uvicorn.error").addFilter(_MirroredCuts())
+    log = logging.getLogger("uvicorn.error")
+    log.addFilter(_MirroredCuts())
+    log.addFilter(_OurOwnStop())

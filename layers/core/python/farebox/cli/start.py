@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from farebox.cli.program import program_line
 from farebox.cli.serve import serve as serve_gateway
-from farebox.compose.settings import load_settings, process_environment
+from farebox.compose.settings import Settings, load_settings, process_environment
 
 
 def serve(
@@ -25,11 +28,19 @@ def serve(
     """Run the gateway on this machine."""
     environment = process_environment()
     settings = load_settings(environment)
+    directory = data or Path(settings.data)
+    program = program_line(sys.argv[0], sys.executable, Path.cwd(), environment.get("PATH", ""))
     serve_gateway(
         settings,
         host=host,
         port=port,
-        data=data or Path(settings.data),
+        data=directory,
         config=config,
         environment=environment,
+        claude=f"{program} claude{_named(directory)}",
     )
+
+
+def _named(directory: Path) -> str:
+    """Name a data directory for commands, unless they find it by themselves."""
+    return "" if directory == Path(Settings.data) else f" --data {shlex.quote(str(directory))}"

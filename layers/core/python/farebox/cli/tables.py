@@ -29,9 +29,16 @@ def print_csv(fields: Sequence[str], rows: Sequence[Row]) -> None:
 
 
 def print_table(
-    columns: Sequence[str], rows: Sequence[Sequence[object]], *, numbers: Sequence[str] = ()
+    columns: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    *,
+    numbers: Sequence[str] = (),
+    width: int | None = None,
 ) -> None:
-    """Print rows under their columns; `numbers` are aligned to the right and never wrapped."""
+    """Print rows under their columns; `numbers` are aligned to the right and never wrapped.
+
+    `width` is the terminal's unless it is given.
+    """
     if not rows:
         print("none")
         return
@@ -41,7 +48,7 @@ def print_table(
         table.add_column(column, justify="right" if is_number else "left", no_wrap=is_number, overflow="fold")
     for row in rows:
         table.add_row(*(Text(cell_text(value)) for value in row))
-    Console().print(table)
+    Console(width=width).print(table)
 
 
 def cell_text(value: object) -> str:

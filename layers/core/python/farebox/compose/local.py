@@ -9,12 +9,16 @@ from pathlib import Path
 
 from farebox.adapters.clock import SystemClock, SystemRandomness
 from farebox.adapters.local.event_bus import LocalEventBus
+from farebox.adapters.local.rate_limits import LocalRateLimits
 from farebox.adapters.local.secrets import LocalSecrets
+from farebox.adapters.local.sql.spending import LocalSpendingHistory
 from farebox.adapters.local.store import DATABASE_FILE, LocalStore
 from farebox.adapters.price_data import PriceData
+from farebox.compose.alerts import LocalAlerts, local_alerts
 from farebox.compose.settings import Settings
 from farebox.gateway.charging.known_inputs import KnownInputs
 from farebox.gateway.charging.leases import Leases
+from farebox.gateway.limit import Limits
 from farebox.gateway.pipeline import Gateway
 from farebox.gateway.reserve import HoldTerms
 from farebox.gateway.settle import Settler
@@ -38,6 +42,8 @@ class LocalGateway:
     events: LocalEventBus
     leases: Leases
     sweeper: Sweeper
+    alerts: LocalAlerts
+    spending: LocalSpendingHistory
     clock: SystemClock
     randomness: Randomness
     transport: Http1Transport
@@ -64,12 +70,13 @@ def open_local(
     clock, randomness = SystemClock(), SystemRandomness()
     store = LocalStore.open(data / DATABASE_FILE, clock)
     metrics = Metrics()
-    events = LocalEventBus([metrics, *([RequestLog(write_log)] if write_log else [])])
+    transport = Http1Transport(ssl.create_default_context())
+    alerts = local_alerts(store, clock, transport, webhook_url=settings.webhook_url, write_log=write_log)
+    events = _event_bus(metrics, alerts, write_log)
     prices = PriceData().book()
     lease_ms = settings.hold_lease_s * 1000
     inputs = KnownInputs()
     leases = Leases(store.ledger, clock, lease_ms)
-    transport = Http1Transport(ssl.create_default_context())
     gateway = Gateway(
         keys=store.keys,
         policies=store.policies,
@@ -79,13 +86,32 @@ def open_local(
         prices=prices,
         settler=Settler(store.ledger, events, leases, prices, inputs, status_of),
         inputs=inputs,
+        limits=Limits(LocalRateLimits(store.database), clock, lease_ms),
         leases=leases,
         clock=clock,
         terms=HoldTerms(lease_ms, settings.hold_wait_ms),
         ping_ms=settings.ping_ms,
     )
-    sweeper = Sweeper(store.ledger, store.policies, events, clock)
-    return LocalGateway(store, gateway, metrics, events, leases, sweeper, clock, randomness, transport)
+    return LocalGateway(
+        store=store,
+        gateway=gateway,
+        metrics=metrics,
+        events=events,
+        leases=leases,
+        sweeper=Sweeper(store.ledger, store.policies, events, clock),
+        alerts=alerts,
+        spending=LocalSpendingHistory(store.database),
+        clock=clock,
+        randomness=randomness,
+        transport=transport,
+    )
+
+
+def _event_bus(
+    metrics: Metrics, alerts: LocalAlerts, write_log: Callable[[str], None] | None
+) -> LocalEventBus:
+    log = [RequestLog(write_log)] if write_log else []
+    return LocalEventBus([metrics, *log, alerts.watch, alerts.notifier])
 
 
 def _timeouts(settings: Settings) -> Timeouts:

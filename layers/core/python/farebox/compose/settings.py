@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from ipaddress import ip_address
+from urllib.parse import urlsplit
 
 from farebox.domain.errors import ConfigInvalid
 
@@ -17,6 +19,7 @@ class Settings:
 
     url: str | None = None
     admin_key: str | None = None
+    gateway_key: str | None = None
     data: str = ".farebox"
     log: str = "json"
     hold_lease_s: int = 60
@@ -28,6 +31,7 @@ class Settings:
     total_timeout_ms: int = 1_800_000
     ping_ms: int = 15_000
     max_body_bytes: int = 33_554_432
+    webhook_url: str | None = None
 
     def __repr__(self) -> str:
         return "Settings(...)"
@@ -65,13 +69,36 @@ def _http_url(text: str) -> str:
     return text.rstrip("/")
 
 
+def _webhook_url(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        is_sound = text.isascii() and text.isprintable() and " " not in text and parts.port != 0
+    except ValueError:
+        raise ValueError("must be a URL") from None
+    if not is_sound or not parts.hostname or parts.username is not None or parts.fragment:
+        raise ValueError("must be a plain URL, without a user name or fragment")
+    if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(parts.hostname)):
+        raise ValueError("must be an https URL, or http to this machine")
+    return text
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 _DAY_MS = 86_400_000
 
 VARIABLES: Mapping[str, Variable] = {
     "url": Variable(_http_url, "Where commands find the admin plane; else `<data>/credentials.json` says"),
     "admin_key": Variable(str, "The admin key that commands send; else the one in `<data>/credentials.json`"),
+    "gateway_key": Variable(
+        str, "The gateway key that `farebox claude` gives to Claude Code; else `<data>/credentials.json` has it"
+    ),
     "data": Variable(str, "The data directory of the gateway on this machine"),
-    "log": Variable(_one_of("json", "off"), "`json` writes one line a request to standard output"),
+    "log": Variable(_one_of("json", "off"), "`json` writes one line a request to standard output, `off` none"),
     "hold_lease_s": Variable(_whole(1, 3_600), "How long a hold outlives a process that died"),
     "hold_wait_ms": Variable(_whole(0, 60_000), "How long a request waits for money that open requests hold"),
     "drain_s": Variable(_whole(0, 3_600), "How long open streams may go on after SIGTERM"),
@@ -83,6 +110,9 @@ VARIABLES: Mapping[str, Variable] = {
     "total_timeout_ms": Variable(_whole(1, _DAY_MS), "Upstream: time for the whole answer"),
     "ping_ms": Variable(_whole(100, _DAY_MS), "Silence after which the client gets a ping"),
     "max_body_bytes": Variable(_whole(1_024, 1_073_741_824), "Largest request body; a larger one is a 413"),
+    "webhook_url": Variable(
+        _webhook_url, "Where budget alerts are posted (Slack's incoming webhooks fit); https, or http here"
+    ),
 }
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from fnmatch import fnmatchcase
 
-from farebox.domain.budget import Budget
+from farebox.domain.budget import Budget, OnExhausted
+from farebox.domain.budget.brake import Brake
+from farebox.domain.budget.rate_limit import RateLimit
 from farebox.domain.price_override import PriceOverride
 
 CALLER_CREDENTIAL = "caller"
@@ -76,7 +79,10 @@ class RoutingConfig:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Everything that decides a request, as of one version. Providers and budgets keep the file's order."""
+    """Everything that decides a request, as of one version. Providers and budgets keep the file's order.
+
+    `lifts` says until when no brake stops a session.
+    """
 
     version: int
     providers: tuple[ProviderSpec, ...]
@@ -85,6 +91,30 @@ class Policy:
     budgets: tuple[Budget, ...]
     organisation: str = DEFAULT_ORGANISATION
     contact: str | None = None
+    rate_limits: tuple[RateLimit, ...] = ()
+    brakes: tuple[Brake, ...] = ()
+    lifts: Mapping[str, datetime] = field(default_factory=dict)
+
+    def budgets_of(self, session_id: str | None, now: datetime) -> tuple[Budget, ...]:
+        """Give the budgets that count for a session, brakes after the others; a lifted one counts and does
+        not block.
+        """
+        if not self.brakes or session_id is None:
+            return self.budgets
+        caps = (budget for brake in self.brakes for budget in brake.budgets())
+        if self._is_lifted(session_id, now):
+            caps = (replace(budget, on_exhausted=OnExhausted.ALERT) for budget in caps)
+        return (*self.budgets, *caps)
+
+    def rate_limits_of(self, session_id: str | None, now: datetime) -> tuple[RateLimit, ...]:
+        """Give the rate limits of a session, those of brakes that are not lifted after the others."""
+        if not self.brakes or session_id is None or self._is_lifted(session_id, now):
+            return self.rate_limits
+        return (*self.rate_limits, *(limit for brake in self.brakes for limit in brake.rate_limits()))
+
+    def _is_lifted(self, session_id: str, now: datetime) -> bool:
+        until = self.lifts.get(session_id)
+        return until is not None and now < until
 
     def provider(self, slug: str) -> ProviderSpec | None:
         """Find a provider by slug."""

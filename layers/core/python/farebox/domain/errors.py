@@ -11,6 +11,10 @@ FareboxError
 │   ├── CredentialMissing       the provider wants the caller's own credential and none came along
 │   ├── BudgetExhausted         money or tokens are gone until the window ends or the limit is raised
 │   ├── BudgetHeld              only open requests stand in the way; waiting helps
+│   ├── RateLimited             too much in a window, or too many at once
+│   ├── BrakeApplied            a runaway brake stopped a session; an administrator may lift it
+│   │   ├── BrakeSpent              the session, or one agent of it, has spent what it may
+│   │   └── BrakeExceeded           it asks too fast or has too many agents
 │   ├── ConfigInvalid           an `apply` file or an admin request that cannot be taken
 │   ├── NotFound                an admin resource that does not exist
 │   └── Conflict                an admin resource that exists already
@@ -25,8 +29,12 @@ FareboxError
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from datetime import datetime
+
+ADMINISTRATOR = "your farebox administrator"
+WORTH_WAITING_S = 60
 
 
 class FareboxError(Exception):
@@ -75,7 +83,10 @@ class RouteUnknown(Refusal):
 
 @dataclass(eq=False)
 class KeyRefused(Refusal):
-    """The same for a missing, unknown, revoked and expired key, so that nobody can probe for keys."""
+    """The same for a missing, unknown, revoked and expired key, so that nobody can probe for keys.
+
+    Claude Code 2.1.330 puts words of its own in the place of a 401 that names the header x-api-key.
+    """
 
     missing: bool = False
 
@@ -83,8 +94,8 @@ class KeyRefused(Refusal):
     def message(self) -> str:
         if self.missing:
             return (
-                "No farebox gateway key came with this request. Send it as x-farebox-key, "
-                "Authorization: Bearer fb-... or x-api-key."
+                "No farebox gateway key came with this request. "
+                "Send it as x-farebox-key or as a bearer token (Authorization: Bearer fb-...)."
             )
         return (
             "This farebox gateway key is not valid (unknown, revoked or expired). "
@@ -118,8 +129,8 @@ class CredentialMissing(Refusal):
     def message(self) -> str:
         return (
             f"Provider '{self.provider}' uses the caller's own credential and none came along. "
-            "Log in to Claude Code or send an sk-ant-... key as x-api-key, "
-            "and the farebox key as x-farebox-key."
+            "Log in to Claude Code, or set ANTHROPIC_API_KEY to an sk-ant-... key of your own; "
+            "the farebox key goes in x-farebox-key."
         )
 
 
@@ -170,6 +181,67 @@ class BudgetHeld(Refusal):
             f"Budget '{self.budget}'{bucket} is in use: {self.settled_text} of {self.limit_text} spent and "
             f"{self.held_text} held by open requests. Try again in {self.retry_after_s} s."
         )
+
+
+@dataclass(eq=False)
+class RateLimited(Refusal):
+    """`allowance_text` is such as '120 requests a minute', `used_text` what counts now and what was asked
+    for. `fits_at` is None when it is not known; `is_hopeless` says that waiting never helps. `limit_headers`
+    are those of the limits that the request touched.
+    """
+
+    limit: str
+    bucket: str
+    allowance_text: str
+    used_text: str
+    retry_after_s: int | None
+    fits_at: datetime | None
+    is_hopeless: bool
+    contact: str | None = None
+    limit_headers: tuple[tuple[bytes, bytes], ...] = ()
+
+    @property
+    def is_worth_waiting(self) -> bool:
+        """Whether somebody at the keyboard would rather wait than be told."""
+        return self.retry_after_s is not None and self.retry_after_s < WORTH_WAITING_S
+
+    @property
+    def message(self) -> str:
+        bucket = f" ({self.bucket})" if self.bucket else ""
+        told = f"Rate limit '{self.limit}'{bucket} allows {self.allowance_text}; {self.used_text}."
+        if self.is_hopeless:
+            return f"{told} Waiting does not help; ask {self.contact or ADMINISTRATOR} to raise it."
+        at = f" at {self.fits_at:%Y-%m-%dT%H:%M:%SZ}" if self.fits_at else ""
+        return f"{told} Try again in {self.retry_after_s} s{at}."
+
+
+@dataclass(eq=False)
+class BrakeApplied(Refusal):
+    """`cap` is the field of the brake; `session` is as `farebox brakes lift` takes it."""
+
+    brake: str
+    cap: str
+    session: str
+    found_text: str
+    contact: str | None = None
+
+    @property
+    def message(self) -> str:
+        return (
+            f"The runaway brake '{self.brake}' stopped this session: {self.found_text} ({self.cap}). "
+            f"If the work is wanted, ask {self.contact or ADMINISTRATOR} to lift it: "
+            f"farebox brakes lift {shlex.quote(self.session)} --for 2h --reason '...'"
+        )
+
+
+@dataclass(eq=False)
+class BrakeSpent(BrakeApplied):
+    """Dollars."""
+
+
+@dataclass(eq=False)
+class BrakeExceeded(BrakeApplied):
+    """Requests in a minute, or agents."""
 
 
 @dataclass(eq=False)

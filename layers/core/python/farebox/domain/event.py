@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
+from farebox.domain.budget.alert import Crossing
 from farebox.domain.record import RequestRecord
 
 
 @dataclass(frozen=True, slots=True)
 class RequestFinished:
-    """A request ended and was booked, whatever its outcome."""
+    """A request ended and was booked, whatever its outcome.
+
+    `exhausted_budget` names the budget that refused or cut it for want of what is left.
+    """
 
     record: RequestRecord
+    exhausted_budget: str | None = None
 
 
-Event = RequestFinished
+@dataclass(frozen=True, slots=True)
+class BudgetThresholdCrossed:
+    """A bucket reached a threshold of its limit, and nobody had decided so before."""
+
+    crossing: Crossing
+
+
+Event: TypeAlias = RequestFinished | BudgetThresholdCrossed

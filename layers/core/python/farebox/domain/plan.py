@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from farebox.domain.budget import Subject, Touch
+from farebox.domain.budget.rate_limit import Draw
 from farebox.domain.config import Target
 from farebox.domain.identity import GatewayKey
 from farebox.domain.price import Rates
@@ -48,7 +49,7 @@ class Quote:
     """What a request may use, before it is sent. Tokens.
 
     `output_tokens` is what is held at first: a slice when the answer can be cut, else everything that may
-    come. `byte_bound_tokens` is the input bound that the body's bytes alone give.
+    come. `thinks` says that some of it may be written unseen.
     """
 
     input_tokens_bound: int
@@ -58,7 +59,20 @@ class Quote:
     output_tokens: int
     output_tokens_max: int
     web_searches: int
-    byte_bound_tokens: int = 0
+    thinks: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """What a request's input is recognised by when it comes again, longer.
+
+    `key` is gateway key, session, agent and model; the prefix is all messages but the last one.
+    """
+
+    key: tuple[str, str, str, str]
+    frame_checksum: int
+    prefix_bytes: int
+    prefix_checksum: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +94,8 @@ class Plan:
     rates: Rates
     quote: Quote
     option_path: str
-    conversation: tuple[str, str, str, int] | None = None
+    conversation: Conversation | None = None
+    draws: tuple[Draw, ...] = ()
 
     @property
     def target(self) -> Target:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, TypeVar
 
-from farebox.domain.budget import TOKEN_CLASSES, Budget, OnExhausted, Scope, Unit
+from farebox.domain.budget import TOKEN_CLASSES, Budget, OnExhausted, Raise, Scope, Unit
+from farebox.domain.budget.brake import Brake
+from farebox.domain.budget.rate_limit import LimitUnit, RateLimit
 from farebox.domain.config import (
     DEFAULT_ORGANISATION,
     DEFAULT_WORKSPACE,
@@ -27,9 +30,12 @@ WORKSPACE = "workspace"
 CONFIG = "config"
 KEY = "key"
 BUDGET = "budget"
+RAISE = "raise"
 RATE_LIMIT = "rate_limit"
+BRAKE = "brake"
+BRAKE_LIFT = "brake_lift"
 SETTING = "setting"
-KINDS = (SETTING, PROVIDER, CONFIG, WORKSPACE, KEY, BUDGET, RATE_LIMIT)
+KINDS = (SETTING, PROVIDER, CONFIG, WORKSPACE, KEY, BUDGET, RAISE, RATE_LIMIT, BRAKE, BRAKE_LIFT)
 
 # Only here is order policy: the first provider that admits a model serves it; budgets are listed as written.
 ORDERED_KINDS = (PROVIDER, BUDGET)
@@ -58,6 +64,9 @@ class Stored(Protocol):
     def position(self) -> int: ...
     @property
     def origin(self) -> str: ...
+
+
+StoredType = TypeVar("StoredType", bound=Stored)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,9 +136,15 @@ def build_policy(version: int, resources: Iterable[tuple[str, str, Document]]) -
         providers=tuple(_provider(*each) for each in kinds[PROVIDER]) or BUILTIN_PROVIDERS,
         workspaces={DEFAULT_WORKSPACE: Workspace(DEFAULT_WORKSPACE), **workspaces},
         configs={name: RoutingConfig(name, _mapping(doc, "config")) for name, doc in kinds[CONFIG]},
-        budgets=tuple(_budget(name, document, contact) for name, document in kinds[BUDGET]),
+        budgets=tuple(
+            _budget(name, document, contact, raises=[raised for _, raised in kinds[RAISE]])
+            for name, document in kinds[BUDGET]
+        ),
         organisation=settings.get("organisation") or DEFAULT_ORGANISATION,
         contact=contact,
+        rate_limits=tuple(_rate_limit(name, document, contact) for name, document in kinds[RATE_LIMIT]),
+        brakes=tuple(_brake(name, document, contact) for name, document in kinds[BRAKE]),
+        lifts={name: datetime.fromisoformat(_text(doc, "until")) for name, doc in kinds[BRAKE_LIFT]},
     )
 
 
@@ -149,10 +164,28 @@ def plan_changes(current: Iterable[Stored], wanted: Sequence[Piece], *, prune: b
         if change.action is not Action.UNCHANGED:
             writes.append(piece if old is None else replace(piece, origin=old.origin))
     pruned = [old for old in before.values() if prune and old.origin == ORIGIN_APPLY]
+    pruned += raises_of({old.name for old in pruned if old.kind == BUDGET}, before.values())
     changes += [Change(old.kind, old.name, Action.PRUNED) for old in pruned]
     deletes = tuple((old.kind, old.name) for old in pruned)
     kept = [old for key, old in before.items() if key not in deletes]
     return Changes(tuple(changes), (*writes, *_moved_behind(kept, wanted)), deletes)
+
+
+def raise_name(budget: str, bucket: str | None) -> str:
+    """Name a raise among the pieces of a policy: one for a whole budget, and one for each of its buckets."""
+    return budget if bucket is None else f"{budget}/{bucket}"
+
+
+def raises_of(budgets: Collection[str], stored: Iterable[StoredType]) -> list[StoredType]:
+    """Find the raises of budgets, which go when their budget goes."""
+    return [piece for piece in stored if piece.kind == RAISE and piece.document.get("budget") in budgets]
+
+
+def limit_of(document: Document) -> tuple[Unit, int]:
+    """Read `usd` or `tokens` of a stored budget or raise: picodollars or tokens."""
+    if "usd" in document:
+        return Unit.USD, picodollars_from_usd(_text(document, "usd"))
+    return Unit.TOKENS, _whole(document, "tokens")
 
 
 def key_name(workspace: str, name: str) -> str:
@@ -212,15 +245,13 @@ def _workspace(slug: str, document: Document) -> Workspace:
     )
 
 
-def _budget(name: str, document: Document, contact: str | None) -> Budget:
-    is_usd = "usd" in document
-    limit = picodollars_from_usd(_text(document, "usd")) if is_usd else _whole(document, "tokens")
+def _budget(name: str, document: Document, contact: str | None, *, raises: Iterable[Document] = ()) -> Budget:
+    unit, limit = limit_of(document)
     alerts = document.get("alerts", (50, 80, 100))
-    scope = _mapping(document, "scope")
     return Budget(
         name=name,
-        scope=Scope(tuple((dimension, _texts(scope, dimension)) for dimension in scope)),
-        unit=Unit.USD if is_usd else Unit.TOKENS,
+        scope=_scope(document),
+        unit=unit,
         limit=limit,
         period=_text(document, "period"),
         timezone=_optional_text(document, "timezone") or "UTC",
@@ -233,7 +264,45 @@ def _budget(name: str, document: Document, contact: str | None) -> Budget:
         else (),
         clamp=document.get("clamp") is True,
         contact=_optional_text(document, "contact") or contact,
+        raises=tuple(_raises(name, unit, raises)),
     )
+
+
+def _rate_limit(name: str, document: Document, contact: str | None) -> RateLimit:
+    unit = next((unit for unit in LimitUnit if unit in document), LimitUnit.REQUESTS)
+    return RateLimit(
+        name=name,
+        scope=_scope(document),
+        unit=unit,
+        limit=_whole(document, unit),
+        per=_optional_text(document, "per") or "",
+        count=_texts(document, "count") or TOKEN_CLASSES,
+        contact=contact,
+    )
+
+
+def _brake(name: str, document: Document, contact: str | None) -> Brake:
+    return Brake(
+        name=name,
+        scope=_scope(document),
+        session_picodollars=_optional_usd(document, "session_usd"),
+        agent_picodollars=_optional_usd(document, "agent_usd"),
+        session_requests_per_minute=_optional_whole(document, "session_requests_per_minute"),
+        agents_per_session=_optional_whole(document, "agents_per_session"),
+        include_subscription=document.get("include_subscription") is True,
+        contact=contact,
+    )
+
+
+def _raises(budget: str, unit: Unit, documents: Iterable[Document]) -> Iterator[Raise]:
+    for document in documents:
+        if document.get("budget") != budget:
+            continue
+        raised_unit, limit = limit_of(document)
+        # A budget may have been turned from dollars to tokens since.
+        if raised_unit is unit:
+            until = datetime.fromisoformat(_text(document, "until"))
+            yield Raise(limit, until, _text(document, "reason"), _optional_text(document, "bucket"))
 
 
 def _text(document: Document, name: str) -> str:
@@ -259,6 +328,19 @@ def _whole(document: Document, name: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise ConfigInvalid(name, "the stored policy has no whole number here")
     return value
+
+
+def _optional_whole(document: Document, name: str) -> int | None:
+    return None if document.get(name) is None else _whole(document, name)
+
+
+def _optional_usd(document: Document, name: str) -> int | None:
+    return None if document.get(name) is None else picodollars_from_usd(_text(document, name))
+
+
+def _scope(document: Document) -> Scope:
+    scope = _mapping(document, "scope")
+    return Scope(tuple((dimension, _texts(scope, dimension)) for dimension in scope))
 
 
 def _mapping(document: Document, name: str) -> Document:

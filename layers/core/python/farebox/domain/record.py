@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from farebox.domain.budget import Subject
+from farebox.domain.price import normalised_model
 from farebox.domain.usage import CostStatus, Usage
 
 
@@ -99,8 +100,9 @@ def record_subject(record: RequestRecord) -> Subject:
         "user": record.user,
         "key": f"{record.workspace}/{record.key}",
         "provider": record.provider,
-        "model": record.model,
+        "model": normalised_model(record.model),
         "session": record.session_id,
+        "agent": record.agent_id,
     }
     metadata = {f"metadata.{name}": value for name, value in record.metadata.items()}
     return {**metadata, **{name: value for name, value in named.items() if value is not None}}

@@ -1,4 +1,4 @@
-"""One request, on one page: authenticate, resolve, reserve, route, first byte, stream, settle, emit."""
+"""One request, on one page: authenticate, resolve, limit, reserve, route, relay, settle, emit."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from functools import partial
 from farebox.domain.plan import Plan
 from farebox.domain.price import ListedModel, PriceBook
 from farebox.gateway.authenticate import authenticate, with_metadata
+from farebox.gateway.charging.hidden_output import HiddenOutput
 from farebox.gateway.charging.journal import Journal
 from farebox.gateway.charging.known_inputs import KnownInputs
 from farebox.gateway.charging.leases import Leases
 from farebox.gateway.charging.meter import StreamMeter
 from farebox.gateway.charging.quota import Quota
 from farebox.gateway.incoming import IncomingRequest
+from farebox.gateway.limit import Limits
 from farebox.gateway.models import listed_models
 from farebox.gateway.relay import answer_headers, is_event_stream, read_whole
 from farebox.gateway.reserve import HoldTerms, mark_exhausted, reserve
@@ -24,6 +26,7 @@ from farebox.gateway.stream import Answer, MeteredStream
 from farebox.ports import Clock, Keys, Ledger, Policies, Secrets
 from farebox.providers.registry import Providers
 from farebox.wire.http import HttpAnswer
+from farebox.wire.limit_headers import with_limits
 from farebox.wire.messages import read_head
 
 
@@ -40,6 +43,7 @@ class Gateway:
     settler: Settler
     leases: Leases
     inputs: KnownInputs
+    limits: Limits
     clock: Clock
     terms: HoldTerms
     ping_ms: int
@@ -72,6 +76,7 @@ class Gateway:
                 now=now,
             )
             call = await outgoing_call(request, body, head, plan.target, caller, self.secrets)
+            journal.admission = await self.limits.admit(plan)
             journal.hold = await reserve(plan, journal.draft, self.ledger, self.clock, self.terms)
             self.leases.keep(journal.hold)
             source = await route(plan, call, journal, self.providers, self.prices, silence_ms=self.ping_ms)
@@ -82,12 +87,14 @@ class Gateway:
 
     async def _relay(self, source: HttpAnswer, plan: Plan, journal: Journal) -> Answer:
         headers = answer_headers(source, plan.target, plan.caller, plan.request_id, plan.option_path)
+        if journal.admission is not None:
+            headers = with_limits(headers, journal.admission.headers)
         if not is_event_stream(source):
             body = await read_whole(source)
             await self.settler.answered(journal, source, body)
             return Answer(source.status, headers, body)
         journal.first_byte()
-        meter = StreamMeter()
+        meter = StreamMeter(HiddenOutput(self.clock.monotonic_ms) if plan.quote.thinks else None)
         stream = MeteredStream(
             source,
             meter,

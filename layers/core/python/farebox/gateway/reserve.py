@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from farebox.domain.budget import Shortage, Touch, Unit
-from farebox.domain.errors import BudgetExhausted, BudgetHeld, StoreFault
+from farebox.domain.budget.brake import brake_and_cap, session_of
+from farebox.domain.errors import BrakeSpent, BudgetExhausted, BudgetHeld, StoreFault
 from farebox.domain.plan import Plan, Quote
 from farebox.domain.price import Rates
 from farebox.domain.record import RequestRecord
@@ -166,11 +167,16 @@ async def mark_exhausted(shortage: Shortage, ledger: Ledger) -> None:
         await ledger.exhaust([shortage.touch])
 
 
-def refusal(shortage: Shortage) -> BudgetExhausted | BudgetHeld:
+def refusal(shortage: Shortage) -> BudgetExhausted | BudgetHeld | BrakeSpent:
     """Word a shortage."""
     touch, standing = shortage.touch, shortage.standing
     budget = touch.budget
     bucket = budget.scope.bucket_label(touch.bucket)
+    braked = brake_and_cap(budget.name)
+    if braked is not None and is_exhausted(shortage):
+        spent, limit = budget.amount_text(standing.settled), budget.amount_text(budget.limit)
+        session = session_of(budget.scope, touch.bucket)
+        return BrakeSpent(*braked, session, f"{spent} of {limit} spent", budget.contact)
     if is_exhausted(shortage):
         return BudgetExhausted(
             budget=budget.name,

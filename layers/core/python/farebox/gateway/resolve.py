@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from farebox.domain.budget import Subject, touches
+from farebox.domain.budget.rate_limit import draws
 from farebox.domain.config import Policy, ProviderSpec, Target, Workspace, admits
 from farebox.domain.errors import PolicyRefused, ProviderUnresolved, RequestMalformed
 from farebox.domain.plan import Caller, Plan, Quote
-from farebox.domain.price import PriceBook
+from farebox.domain.price import PriceBook, Rates, dearest, normalised_model
 from farebox.domain.record import Billing
-from farebox.gateway.charging.known_inputs import KnownInputs, input_key
+from farebox.gateway.charging.known_inputs import KnownInputs, conversation_of
 from farebox.gateway.incoming import IncomingRequest
 from farebox.providers.registry import Providers
 from farebox.wire.messages import MessagesHead
@@ -20,6 +21,8 @@ from farebox.wire.messages import MessagesHead
 # What is held for output at first, where the answer can be cut and topped up: a few seconds of writing.
 OUTPUT_SLICE_TOKENS = 4_096
 OUTPUT_TOKENS_DEFAULT_MAX = 128_000
+ADVISOR_OUTPUT_TOKENS = 32_000
+TOKENS_MAX = 10_000_000
 SESSION_ID_LENGTH_MAX = 128
 
 
@@ -42,18 +45,12 @@ def resolve(
     billing = _billing(caller, target)
     session_id = caller.session_id or _printable(head.session_id)
     subject = _subject(policy, caller, target, session_id)
-    rates = prices.with_overrides(target.provider.prices).rates(
-        provider=target.provider.type,
-        model=target.model,
-        region=target.provider.region,
-        at=now,
-        speed=head.speed,
-        inference_geo=head.inference_geo,
+    rates = _rates(prices, target, head, now)
+    conversation = conversation_of(
+        (caller.key.id, session_id, caller.agent_id, target.model), head.messages, head.frame_checksum
     )
-    conversation = input_key(session_id, caller.agent_id, target.model, head.prefix_checksum)
-    counted = [
-        budget for budget in policy.budgets if billing is Billing.METERED or budget.include_subscription
-    ]
+    budgets = policy.budgets_of(session_id, now)
+    counted = [budget for budget in budgets if billing is Billing.METERED or budget.include_subscription]
     return Plan(
         request_id=request.request_id,
         admitted_at=now,
@@ -68,11 +65,12 @@ def resolve(
         rates=rates,
         quote=_quote(
             head,
-            inputs.bound(conversation, head.input_tokens_bound),
+            inputs.bound(conversation, head.messages, head.input.bound_tokens),
             is_cuttable=head.is_stream and providers.of(target.provider).cancel_stops_billing,
         ),
         option_path=option_path,
         conversation=conversation,
+        draws=draws(policy.rate_limits_of(session_id, now), subject, request.request_id),
     )
 
 
@@ -87,10 +85,7 @@ def choose_target(
         raise PolicyRefused(f"The workspace '{caller.key.workspace}' of this key does not exist any more.")
     name, model, option_path = _asked_for(request, head.model, caller, workspace, policy)
     for owner, patterns in (("key", caller.key.models), ("workspace", workspace.models)):
-        if not admits(patterns, model):
-            raise PolicyRefused(
-                f"Model '{model}' is not allowed for this {owner} (allowed: {', '.join(patterns)})."
-            )
+        _check_admitted(f"for this {owner}", patterns, (model, *head.other_models))
     reachable = [
         spec
         for spec in policy.providers
@@ -104,13 +99,17 @@ def choose_target(
                 "x-farebox-provider: @slug or as @slug/model, use a config, or ask your administrator "
                 "to add the model to a provider."
             )
+        _check_admitted(f"at provider '{spec.slug}'", spec.models, head.other_models)
         return Target(spec, model), option_path
     spec = _named_provider(name, reachable)
-    if not admits(spec.models, model):
-        raise PolicyRefused(
-            f"Provider '{spec.slug}' does not serve model '{model}' (it serves {', '.join(spec.models)})."
-        )
+    _check_admitted(f"at provider '{spec.slug}'", spec.models, (model, *head.other_models))
     return Target(spec, model), option_path
+
+
+def _check_admitted(where: str, patterns: tuple[str, ...], models: Iterable[str]) -> None:
+    for model in models:
+        if not admits(patterns, model):
+            raise PolicyRefused(f"Model '{model}' is not allowed {where} (allowed: {', '.join(patterns)}).")
 
 
 def _asked_for(
@@ -122,9 +121,15 @@ def _asked_for(
     if named is None:
         return (None, model, "config") if document is None else _first_target(document, model)
     name, bare = named
-    if document is not None and not _may_override(caller, workspace) and _first_target(document, bare)[0]:
+    if document is not None and not _may_override(caller, workspace) and _decides(document, bare):
         raise PolicyRefused("This key uses a fixed config; no other provider may be named with it.")
     return name, bare, "config"
+
+
+def _decides(document: Mapping[str, object], model: str) -> bool:
+    """Whether a config says which provider or which model it shall be."""
+    name, decided, _ = _first_target(document, model)
+    return name is not None or decided != model
 
 
 def _named_in_request(request: IncomingRequest, model: str) -> tuple[str, str] | None:
@@ -218,8 +223,10 @@ def _subject(policy: Policy, caller: Caller, target: Target, session_id: str | N
         "user": caller.key.user,
         "key": f"{caller.key.workspace}/{caller.key.name}",
         "provider": target.provider.slug,
-        "model": target.model,
+        # By its plain id, so that a budget on a model holds for every way to write it.
+        "model": normalised_model(target.model),
         "session": session_id,
+        "agent": caller.agent_id,
     }
     metadata = {f"metadata.{name}": value for name, value in caller.metadata.items()}
     return {**metadata, **{name: value for name, value in named.items() if value is not None}}
@@ -231,16 +238,38 @@ def _printable(session_id: str | None) -> str | None:
     return text[:SESSION_ID_LENGTH_MAX].strip() or None
 
 
+def _rates(prices: PriceBook, target: Target, head: MessagesHead, now: datetime) -> Rates:
+    """Give the dearest unit prices among the models that may answer."""
+    book = prices.with_overrides(target.provider.prices)
+    rates = [
+        book.rates(
+            provider=target.provider.type,
+            model=model,
+            region=target.provider.region,
+            at=now,
+            speed=head.speed,
+            inference_geo=head.inference_geo,
+        )
+        for model in (target.model, *head.other_models)
+    ]
+    return rates[0] if len(rates) == 1 else dearest(rates)
+
+
 def _quote(head: MessagesHead, input_tokens_bound: int, *, is_cuttable: bool) -> Quote:
+    """Quote a slice of the output where the answer can be cut; else all of it, and whatever the provider may
+    run besides: an advisor reads the input anew and writes its own, a fallback is a second attempt.
+    """
     output_max = head.max_tokens or OUTPUT_TOKENS_DEFAULT_MAX
     in_slices = is_cuttable and not head.has_server_tools
+    runs = 1 + head.advisor_uses_bound + head.fallbacks
+    all_output = output_max * (1 + head.fallbacks) + ADVISOR_OUTPUT_TOKENS * head.advisor_uses_bound
     return Quote(
-        input_tokens_bound=input_tokens_bound,
-        byte_bound_tokens=head.input_tokens_bound,
-        input_tokens_expected=head.input_tokens_expected,
-        caches=head.caches,
-        caches_for_1h=head.caches_for_1h,
-        output_tokens=min(output_max, OUTPUT_SLICE_TOKENS) if in_slices else output_max,
+        input_tokens_bound=min(input_tokens_bound * runs, TOKENS_MAX),
+        input_tokens_expected=head.input.expected_tokens,
+        caches=head.input.caches,
+        caches_for_1h=head.input.caches_for_1h,
+        output_tokens=min(output_max, OUTPUT_SLICE_TOKENS) if in_slices else min(all_output, TOKENS_MAX),
         output_tokens_max=output_max,
         web_searches=head.web_searches_bound,
+        thinks=head.thinks,
     )

@@ -101,8 +101,7 @@ class Settler:
 
     def _learn(self, plan: Plan, reading: Reading) -> None:
         if reading.is_exact:
-            prompt_tokens = reading.usage.prompt_tokens
-            self.inputs.learn(plan.conversation, plan.quote.byte_bound_tokens, prompt_tokens)
+            self.inputs.learn(plan.conversation, reading.usage.prompt_tokens)
 
     async def _settle(
         self, journal: Journal, outcome: Outcome, status: int, *, error_type: str | None = None
@@ -136,6 +135,8 @@ class Settler:
         finally:
             # Whatever the store did: a hold that nobody settles any more must run out.
             self.leases.drop(record.id)
+            if journal.admission is not None:
+                await journal.admission.end(journal.usages(), was_sent=bool(journal.attempts))
         await self.events.emit(RequestFinished(record))
 
 

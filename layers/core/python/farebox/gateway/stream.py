@@ -14,7 +14,7 @@ from farebox.domain.record import Outcome
 from farebox.gateway.charging.meter import StreamMeter
 from farebox.gateway.charging.quota import Quota
 from farebox.wire.headers import find
-from farebox.wire.http import Headers, HttpAnswer, Silence
+from farebox.wire.http import Diverting, Headers, HttpAnswer, Silence
 
 PING = b'event: ping\ndata: {"type": "ping"}\n\n'
 
@@ -22,6 +22,8 @@ _log = logging.getLogger("farebox.stream")
 
 Finish = Callable[[Outcome], Awaitable[None]]
 Exhaust = Callable[[Shortage], Awaitable[None]]
+Write = Callable[[bytes], bool]
+"""Writes to the client without waiting; False, and nothing is written, where it would have to wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,27 @@ class MeteredStream:
         if ask_at_bytes is not None and self._meter.delta_bytes >= ask_at_bytes:
             return await self._top_up(chunk)
         return chunk
+
+    def divert(self, write: Write) -> None:
+        """While `receive` waits, `write` what needs no decision the moment it arrives; `receive` gives the
+        rest, in order.
+        """
+        meter, quota = self._meter, self._quota
+
+        def take(chunk: bytes) -> bool:
+            # Behind an event nothing is held back, so a chunk adds no more delta bytes than it has.
+            if self._has_left or not meter.at_boundary:
+                return False
+            ask_at_bytes = quota.ask_at_bytes
+            if ask_at_bytes is not None and meter.delta_bytes + len(chunk) >= ask_at_bytes:
+                return False
+            if not write(chunk):
+                return False
+            meter.feed(chunk)
+            return True
+
+        if isinstance(self._source, Diverting):
+            self._source.divert(take)
 
     def leave(self) -> None:
         """The client is gone. Cancels the provider where that saves money; else the rest is read and

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Generator, MutableMapping
 from typing import Any
 
 import msgspec
@@ -28,6 +28,8 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 REQUEST_ID_BYTES = 12
 JSON_CONTENT: tuple[bytes, bytes] = (b"content-type", b"application/json")
+
+_WRITTEN = object()
 
 _log = logging.getLogger("farebox.data_plane")
 
@@ -163,12 +165,77 @@ async def _pump(stream: MeteredStream, send: Send) -> None:
     """Carry a stream to its end. A cut is mirrored: the response is left without its end, so the server
     drops it.
     """
+    outlet = _Outlet(send)
+    stream.divert(outlet.write)
     try:
         while chunk := await stream.receive():
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            await outlet.send(chunk)
+        await outlet.end()
     except UpstreamFault:
-        return
-    await send({"type": "http.response.body", "body": b""})
+        await outlet.flush()
+    finally:
+        outlet.close()
+
+
+class _Outlet:
+    """The body of one answer on its way to the client, in order.
+
+    A server's `send` hardly ever has to wait. So `write` takes its first step at once, outside of any task;
+    only where the client is slow a task takes the rest, and then nothing is written beside it.
+    """
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._writing: asyncio.Future[None] | None = None
+        self._failure: Exception | None = None
+
+    def write(self, chunk: bytes) -> bool:
+        """Write without waiting; or say False, where an earlier piece waits or failed."""
+        if self._writing is not None or self._failure is not None:
+            return False
+        steps = self._send({"type": "http.response.body", "body": chunk, "more_body": True}).__await__()
+        try:
+            awaited = next(steps, _WRITTEN)
+        except Exception as error:
+            self._failure = error
+            return False
+        if awaited is not _WRITTEN:
+            self._writing = asyncio.ensure_future(_Rest(awaited, steps))
+        return True
+
+    async def send(self, chunk: bytes) -> None:
+        """Write behind everything else. Raises what the server raised, now or before."""
+        await self.flush()
+        await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
+
+    async def end(self) -> None:
+        """Say that the body is whole."""
+        await self.flush()
+        await self._send({"type": "http.response.body", "body": b""})
+
+    async def flush(self) -> None:
+        """Wait until nothing waits any more."""
+        if self._failure is not None:
+            raise self._failure
+        if self._writing is not None:
+            await self._writing
+            self._writing = None
+
+    def close(self) -> None:
+        """Give up what still waits."""
+        if self._writing is not None:
+            self._writing.cancel()
+
+
+class _Rest:
+    """What is left of an await after its first step, which gave `awaited` to the event loop."""
+
+    def __init__(self, awaited: object, steps: Generator[Any, Any, None]) -> None:
+        self._awaited, self._steps = awaited, steps
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        yield self._awaited
+        yield from self._steps
 
 
 async def _start(send: Send, status: int, headers: Headers) -> None:

@@ -34,6 +34,9 @@ _RULES: tuple[tuple[type[BaseException], _Rule], ...] = (
     (errors.ProviderUnresolved, _Rule(400, "policy_blocked", True)),
     (errors.BudgetExhausted, _Rule(402, "billing_error", True)),
     (errors.BudgetHeld, _Rule(429, "rate_limit_error", False)),
+    (errors.RateLimited, _Rule(429, "rate_limit_error", False)),
+    (errors.BrakeSpent, _Rule(402, "billing_error", True)),
+    (errors.BrakeExceeded, _Rule(429, "rate_limit_error", True)),
     (errors.ConfigInvalid, _Rule(400, "invalid_request_error", True)),
     (errors.NotFound, _Rule(404, "not_found_error", True)),
     (errors.Conflict, _Rule(409, "conflict_error", True)),
@@ -75,7 +78,9 @@ def error_answer(error: BaseException) -> ErrorAnswer:
     if not isinstance(error, errors.FareboxError):
         return ErrorAnswer(rule.status, rule.type, _UNEXPECTED_MESSAGE, [])
     headers: Headers = list(NO_RETRY) if rule.is_final else []
-    if isinstance(error, errors.BudgetHeld):
+    if isinstance(error, errors.RateLimited):
+        headers += [*error.limit_headers, *([] if error.is_worth_waiting else NO_RETRY)]
+    if isinstance(error, errors.BudgetHeld | errors.RateLimited) and error.retry_after_s is not None:
         headers.append((b"retry-after", str(error.retry_after_s).encode()))
     path = error.path if isinstance(error, errors.ConfigInvalid) else None
     return ErrorAnswer(rule.status, rule.type, error.message, headers, path)

@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field, ValidationError
 from farebox.domain.config import CALLER_CREDENTIAL
 from farebox.domain.errors import ConfigInvalid
 from farebox.domain.policy import (
+    BRAKE,
     BUDGET,
     BUILTIN_PROVIDERS,
     CONFIG,
@@ -24,6 +25,7 @@ from farebox.domain.policy import (
 )
 from farebox.http.policy_routing import Finding, check_routing, read_routing
 from farebox.http.policy_sections import (
+    BrakeSection,
     BudgetSection,
     KeySection,
     Pattern,
@@ -62,6 +64,7 @@ class PolicyFile(Section):
     keys: list[KeySection] = Field(default_factory=list)
     budgets: list[BudgetSection] = Field(default_factory=list)
     rate_limits: list[RateLimitSection] = Field(default_factory=list)
+    brakes: list[BrakeSection] = Field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,7 @@ SECTIONS: Mapping[str, tuple[str, type[Section]]] = {
     KEY: ("keys", KeySection),
     BUDGET: ("budgets", BudgetSection),
     RATE_LIMIT: ("rate_limits", RateLimitSection),
+    BRAKE: ("brakes", BrakeSection),
 }
 
 
@@ -192,7 +196,7 @@ def _sections(file: PolicyFile) -> Iterator[tuple[str, str, int, Section]]:
 def _section_name(section: Section) -> str:
     if isinstance(section, KeySection):
         return key_name(section.workspace, section.name)
-    if isinstance(section, BudgetSection | RateLimitSection):
+    if isinstance(section, BudgetSection | RateLimitSection | BrakeSection):
         return section.name
     return str(getattr(section, "slug"))  # noqa: B009  # every other section has one
 
@@ -203,7 +207,7 @@ def _repeated(file: PolicyFile) -> Iterator[Finding]:
         name = _section_name(section)
         first = seen.setdefault((kind, name), path)
         if first != path:
-            field = "name" if isinstance(section, KeySection | BudgetSection | RateLimitSection) else "slug"
+            field = "slug" if hasattr(section, "slug") else "name"
             yield Finding(f"{path}.{field}", f"'{name}' is taken by {first}")
 
 
@@ -224,5 +228,3 @@ def _findings(section: Section) -> Iterator[Finding]:
         yield Finding(
             "type", f"this version does not serve '{section.type}' and refuses its requests", is_error=False
         )
-    elif isinstance(section, RateLimitSection):
-        yield Finding("", "rate limits are kept but not enforced by this version", is_error=False)

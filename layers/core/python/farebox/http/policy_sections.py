@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from farebox.domain.budget import DIMENSIONS, TOKEN_CLASSES
+from farebox.domain.budget.brake import AGENT, SESSION, Cap
 from farebox.domain.config import CALLER_CREDENTIAL, PROVIDER_TYPES
 from farebox.domain.errors import ConfigInvalid
 from farebox.domain.money import picodollars_from_usd, usd_text
@@ -21,6 +22,7 @@ from farebox.http.moments import read_moment, utc_text
 
 USD_MAX = 4_000_000
 TOKENS_MAX = 10**18
+MEMBERS_MAX = 5_000
 PATTERN_LENGTH_MAX = 256
 METADATA_VALUE_LENGTH_MAX = 128
 
@@ -86,6 +88,12 @@ def _scope_patterns(value: list[str]) -> list[str]:
     return value
 
 
+def _scope_beside_session(value: dict[str, list[str]]) -> dict[str, list[str]]:
+    if SESSION in value or AGENT in value:
+        raise ValueError("a brake is for each session and agent anyway; name other dimensions")
+    return value
+
+
 def _usd(value: object) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
         raise ValueError("must be an amount in USD, such as 12.50")
@@ -147,6 +155,7 @@ Tokens = Annotated[int, Field(ge=0, le=TOKENS_MAX)]
 Period = Annotated[str, AfterValidator(_period)]
 Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 Moment = Annotated[str, AfterValidator(_moment)]
+TokenClasses = Annotated[list[Literal["input", "cache_read", "cache_write", "output"]], Field(min_length=1)]
 AlertShare = Annotated[int, Field(ge=1, le=1000)]
 
 
@@ -243,9 +252,7 @@ class BudgetSection(Section):
     scope: Scope = Field(default_factory=dict)
     usd: Usd | None = None
     tokens: Tokens | None = None
-    count: (
-        Annotated[list[Literal["input", "cache_read", "cache_write", "output"]], Field(min_length=1)] | None
-    ) = None
+    count: TokenClasses | None = None
     period: Period
     timezone: Annotated[str, AfterValidator(_timezone)] = "UTC"
     week_starts: Weekday = "monday"
@@ -268,19 +275,44 @@ class BudgetSection(Section):
 
 
 class RateLimitSection(Section):
-    """A limit on how fast a scope may ask."""
+    """A limit on how fast a scope may ask, or on how much at once."""
 
     name: Name
     scope: Scope = Field(default_factory=dict)
     requests: Tokens | None = None
     tokens: Tokens | None = None
-    per: Literal["second", "minute", "hour", "day", "week"]
+    concurrent: Annotated[int, Field(ge=0, le=MEMBERS_MAX)] | None = None
+    count: TokenClasses | None = None
+    per: Literal["second", "minute", "hour", "day", "week"] | None = None
 
     @model_validator(mode="after")
     def check_unit(self) -> RateLimitSection:
-        """Hold the rate limit to one unit."""
-        if (self.requests is None) == (self.tokens is None):
-            raise ValueError("needs exactly one of requests and tokens")
+        """Hold the rate limit to one unit, and a window to where one is counted."""
+        if [self.requests, self.tokens, self.concurrent].count(None) != 2:
+            raise ValueError("needs exactly one of requests, tokens and concurrent")
+        if (self.per is None) != (self.concurrent is not None):
+            raise ValueError("per goes with requests and tokens, which need it, and not with concurrent")
+        if self.count is not None and self.tokens is None:
+            raise ValueError("count chooses among token classes; it needs tokens")
+        return self
+
+
+class BrakeSection(Section):
+    """What one session, or one agent of it, may do before an administrator has to look."""
+
+    name: Name
+    scope: Annotated[Scope, AfterValidator(_scope_beside_session)] = Field(default_factory=dict)
+    session_usd: Usd | None = None
+    agent_usd: Usd | None = None
+    session_requests_per_minute: Tokens | None = None
+    agents_per_session: Annotated[int, Field(ge=0, le=MEMBERS_MAX)] | None = None
+    include_subscription: bool = False
+
+    @model_validator(mode="after")
+    def check_caps(self) -> BrakeSection:
+        """Refuse a brake that stops nothing."""
+        if all(getattr(self, cap) is None for cap in Cap):
+            raise ValueError(f"needs at least one of {', '.join(Cap)}")
         return self
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 
-from farebox.domain.event import Event
+from farebox.domain.event import Event, RequestFinished
 from farebox.domain.money import PICODOLLARS_PER_USD
 from farebox.domain.record import RequestRecord
 from farebox.domain.usage import CostStatus
@@ -33,6 +33,8 @@ class Metrics:
 
     def __call__(self, event: Event) -> None:
         """Count a finished request."""
+        if not isinstance(event, RequestFinished):
+            return
         record = event.record
         model = self._model(record.model[:MODEL_LENGTH_MAX] or "none")
         served = (record.provider or "none", model)

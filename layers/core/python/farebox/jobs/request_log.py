@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from farebox.domain.event import Event
+from farebox.domain.event import Event, RequestFinished
 from farebox.domain.money import usd_text
 from farebox.domain.record import RequestRecord
 
@@ -19,7 +19,8 @@ class RequestLog:
 
     def __call__(self, event: Event) -> None:
         """Log a finished request."""
-        self._write(msgspec.json.encode(request_line(event.record)).decode())
+        if isinstance(event, RequestFinished):
+            self._write(msgspec.json.encode(request_line(event.record)).decode())
 
 
 def request_line(record: RequestRecord) -> dict[str, object]:

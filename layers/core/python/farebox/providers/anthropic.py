@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from farebox.domain.config import ProviderSpec
 from farebox.domain.errors import CredentialMissing
-from farebox.providers.base import COUNT_TOKENS, Call, split_base_url
+from farebox.providers.base import COUNT_TOKENS, Call, split_base_url, with_query
 from farebox.wire.headers import find, upstream_headers
 from farebox.wire.http import HttpRequest
 from farebox.wire.messages import with_model
@@ -29,7 +29,7 @@ class AnthropicProvider:
         return HttpRequest(
             method=b"POST",
             origin=origin,
-            target=target + b"?" + call.query if call.query else target,
+            target=with_query(target, call),
             headers=[
                 *upstream_headers(call.headers),
                 _accept_encoding(call),

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from farebox.domain.config import ProviderSpec
 from farebox.domain.errors import ConfigInvalid
 from farebox.domain.plan import CallerCredential
+from farebox.wire.headers import upstream_query
 from farebox.wire.http import Headers, HttpRequest, Origin
 
 MESSAGES = "messages"
@@ -58,3 +59,9 @@ def split_base_url(url: str) -> tuple[Origin, str]:
         raise ConfigInvalid("base_url", f"'{url}' is not an http or https URL")
     port = parts.port or DEFAULT_PORTS[parts.scheme]
     return Origin(parts.scheme, parts.hostname, port), parts.path.rstrip("/")
+
+
+def with_query(path: bytes, call: Call) -> bytes:
+    """Give the target of a native route: its path, and of the client's query what may travel on."""
+    query = upstream_query(call.query)
+    return path + b"?" + query if query else path

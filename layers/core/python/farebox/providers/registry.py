@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from farebox.domain.config import ProviderSpec
-from farebox.domain.errors import PolicyRefused
+from farebox.domain.errors import PolicyRefused, UpstreamCut
 from farebox.providers.anthropic import AnthropicProvider
 from farebox.providers.base import Call, Provider
 from farebox.providers.demo import DemoProvider
-from farebox.wire.http import HttpAnswer, Timeouts, Transport
+from farebox.wire.http import HttpAnswer, Timeouts, Transport, is_success
 
 PROVIDERS: Mapping[str, Provider] = {
     "anthropic": AnthropicProvider(),
@@ -39,7 +39,13 @@ class Providers:
 
     async def send(self, spec: ProviderSpec, call: Call, *, silence_ms: int | None = None) -> HttpAnswer:
         """Send a call and wait for the head of its answer. Raises as `Transport.send` and `Provider.request`
-        do.
+        do, and `UpstreamCut` for a status that answers nothing, such as a redirect.
         """
+        request = self.of(spec).request(spec, call)
         transport = self.transports.get(spec.type, self.http)
-        return await transport.send(self.of(spec).request(spec, call), self.timeouts, silence_ms=silence_ms)
+        answer = await transport.send(request, self.timeouts, silence_ms=silence_ms)
+        if is_success(answer.status) or 400 <= answer.status <= 599:
+            return answer
+        await answer.aclose()
+        detail = f"it answered with status {answer.status}, which is not an answer to a request"
+        raise UpstreamCut(request.origin.host, detail)

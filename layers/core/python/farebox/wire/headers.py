@@ -6,6 +6,9 @@ Sources: RFC 9110 section 7.6.1 for hop-by-hop; the client's side was measured w
 
 from __future__ import annotations
 
+import re
+from urllib.parse import unquote_to_bytes
+
 from farebox.wire.http import Headers
 
 HOP_BY_HOP = frozenset(
@@ -41,6 +44,9 @@ RESPONSE_DROPPED = HOP_BY_HOP | {
 }
 RESPONSE_DROPPED_PREFIXES = (b"anthropic-ratelimit-", b"x-farebox-", b"x-portkey-")
 
+# The form of `domain.identity.key_text`, gateway and admin keys alike.
+_OUR_KEY = re.compile(rb"fba?-[0-9a-z]{49}", re.IGNORECASE)
+
 
 def find(headers: Headers, name: bytes) -> bytes | None:
     """Give the first value of a header; `name` in lower case."""
@@ -51,13 +57,23 @@ def find(headers: Headers, name: bytes) -> bytes | None:
 
 
 def upstream_headers(headers: Headers) -> Headers:
-    """Give the client's headers that travel on to a provider, in their order."""
+    """Give the client's headers that travel on to a provider, in their order. None holds a farebox key."""
     dropped = REQUEST_DROPPED | _named_by_connection(headers)
     return [
         (name, value)
         for name, value in headers
-        if name not in dropped and not name.startswith(REQUEST_DROPPED_PREFIXES)
+        if name not in dropped
+        and not name.startswith(REQUEST_DROPPED_PREFIXES)
+        and not _holds_our_key(name)
+        and not _holds_our_key(value)
     ]
+
+
+def upstream_query(query: bytes) -> bytes:
+    """Give the client's query as it came, less the parameters that hold a farebox key."""
+    if not _holds_our_key(query):
+        return query
+    return b"&".join(each for each in query.split(b"&") if not _holds_our_key(each))
 
 
 def client_headers(headers: Headers) -> Headers:
@@ -68,6 +84,13 @@ def client_headers(headers: Headers) -> Headers:
         for name, value in headers
         if name not in dropped and not name.startswith(RESPONSE_DROPPED_PREFIXES)
     ]
+
+
+def _holds_our_key(text: bytes) -> bool:
+    """Whether a key stands in the text, as it is or percent-encoded."""
+    return _OUR_KEY.search(text) is not None or (
+        b"%" in text and _OUR_KEY.search(unquote_to_bytes(text)) is not None
+    )
 
 
 def _named_by_connection(headers: Headers) -> frozenset[bytes]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 Headers = list[tuple[bytes, bytes]]
 """In wire order. Names are lower case, values have no surrounding white space; both are latin-1 bytes."""
@@ -68,6 +69,18 @@ class HttpAnswer(Protocol):
 
     async def aclose(self) -> None:
         """Give the connection back when the body was read to its end, else drop it. Safe to call twice."""
+
+
+@runtime_checkable
+class Diverting(Protocol):
+    """What an `HttpAnswer` may do beside: hand bytes on the moment they arrive, without waking a task."""
+
+    def divert(self, take: Callable[[bytes], bool]) -> None:
+        """While `receive` waits, offer the body bytes that arrive to `take` first.
+
+        Those it says True to are gone; those it says False to, and whatever is not plainly body (the end, a
+        fault), go to `receive` as ever. It is called by the event loop, outside of any task.
+        """
 
 
 class Transport(Protocol):

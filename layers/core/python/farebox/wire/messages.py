@@ -10,54 +10,50 @@ from typing import TypeVar
 import msgspec
 
 from farebox.domain.errors import RequestMalformed
+from farebox.wire.input_estimate import InputEstimate, estimate_input
 
 JsonObject = dict[str, msgspec.Raw]
 T = TypeVar("T")
 
-# No public tokenizer exists for current Claude models. Over source, prose, JSON, logs, hex, emoji and base64
-# the fewest bytes a token took was 1.39 (three public tokenizers), so text / 1.3 is above all of them.
-BOUND_BYTES_PER_10_TOKENS = 13
-EXPECTED_BYTES_PER_TOKEN = 4
-# Images are billed by size, up to a cap per image; this is above the largest published cap.
-TOKENS_PER_IMAGE = 4_800
-# A PDF is billed by page, text and picture; base64 of a scanned page is rarely below 20 kB.
-BOUND_BASE64_BYTES_PER_DOCUMENT_TOKEN = 5
-PREFIX_BYTES = 512
 MODEL_LENGTH_MAX = 256
-CONTEXT_TOKENS_MAX = 1_000_000
 # Far above what any model writes or searches in one request. What is asked beyond is the provider's to
 # refuse, and amounts made from these stay within 64 bits.
 OUTPUT_TOKENS_MAX = 10_000_000
-SEARCHES_MAX = 100_000
+USES_MAX = 100_000
 
-_UNBOUNDED_SEARCHES = 10
+_UNBOUNDED_USES = 10
 
 
 @dataclass(frozen=True, slots=True)
 class MessagesHead:
-    """What routing, quota and attribution need of a request body. Tokens are estimates made before sending.
+    """What routing, quota and attribution need of a request body.
 
-    `input_tokens_bound` is above what the input can cost in tokens; `input_tokens_expected` is the likely
-    number. `web_searches_bound` is how many searches the declared server tools allow.
+    `other_models` are those that the body lets the provider use beside `model`: an advisor's, and fallbacks.
+    `thinks` says that output may be written which nobody sees. The `_uses_bound` are how often the declared
+    server tools may be used. `messages` are the raw bytes of that field, `frame_checksum` is of system and
+    tools.
     """
 
     model: str
+    other_models: tuple[str, ...]
     is_stream: bool
     max_tokens: int
     session_id: str | None
-    input_tokens_bound: int
-    input_tokens_expected: int
-    caches_for_1h: bool
-    caches: bool
+    input: InputEstimate
+    thinks: bool
     has_server_tools: bool
     web_searches_bound: int
+    advisor_uses_bound: int
+    fallbacks: int
     speed: str | None
     inference_geo: str | None
-    prefix_checksum: int = 0
+    messages: memoryview
+    frame_checksum: int
 
 
 class _Tool(msgspec.Struct):
     type: str | None = None
+    model: str | None = None
     max_uses: int | None = None
 
 
@@ -65,23 +61,16 @@ class _Metadata(msgspec.Struct):
     user_id: str | None = None
 
 
+class _Thinking(msgspec.Struct):
+    type: str | None = None
+
+
+class _Fallback(msgspec.Struct):
+    model: str | None = None
+
+
 class _UserId(msgspec.Struct):
     session_id: str | None = None
-
-
-class _Source(msgspec.Struct):
-    type: str | None = None
-    data: str = ""
-
-
-class _Block(msgspec.Struct):
-    type: str | None = None
-    source: _Source | None = None
-    content: msgspec.Raw = msgspec.Raw(b"null")
-
-
-class _Message(msgspec.Struct):
-    content: msgspec.Raw = msgspec.Raw(b"null")
 
 
 _object = msgspec.json.Decoder(JsonObject)
@@ -91,9 +80,9 @@ _integer = msgspec.json.Decoder(int | None)
 _boolean = msgspec.json.Decoder(bool | None)
 _tools = msgspec.json.Decoder(list[_Tool] | None)
 _metadata = msgspec.json.Decoder(_Metadata | None)
+_thinking = msgspec.json.Decoder(_Thinking | None)
+_fallbacks = msgspec.json.Decoder(list[str | _Fallback] | None)
 _user_id = msgspec.json.Decoder(_UserId)
-_messages = msgspec.json.Decoder(list[_Message])
-_blocks = msgspec.json.Decoder(list[_Block])
 
 
 def read_object(body: bytes) -> JsonObject:
@@ -117,26 +106,28 @@ def read_head(body: bytes) -> MessagesHead:
     top = read_object(body)
     tools = _field(_tools, top, "tools", None) or []
     server_tools = [tool for tool in tools if tool.type not in (None, "custom")]
-    bound, expected = _input_tokens(body, top)
-    # Searched from the end: Claude Code marks the newest message, and writes system and tools behind it.
-    caches = body.rfind(b'"cache_control"') >= 0
+    messages = top.get("messages")
     max_tokens = _field(_integer, top, "max_tokens", None) or 0
     if max_tokens < 0:
         raise RequestMalformed("max_tokens: must not be negative.")
+    fallbacks = _field(_fallbacks, top, "fallbacks", None) or []
     return MessagesHead(
         model=_required_model(top),
+        other_models=_other_models(server_tools, fallbacks),
         is_stream=bool(_field(_boolean, top, "stream", None)),
         max_tokens=min(max_tokens, OUTPUT_TOKENS_MAX),
         session_id=_session_id(top),
-        input_tokens_bound=bound,
-        input_tokens_expected=expected,
-        caches=caches,
-        caches_for_1h=caches and b'"1h"' in body,
-        has_server_tools=bool(server_tools),
-        web_searches_bound=_searches_bound(server_tools),
-        prefix_checksum=zlib.crc32(body[:PREFIX_BYTES]),
+        input=estimate_input(body, messages),
+        thinks=_thinks(top),
+        # A fallback runs on the provider's side too: the answer cannot be cut where it turns.
+        has_server_tools=bool(server_tools or fallbacks),
+        web_searches_bound=_uses_bound(server_tools, "web_search"),
+        advisor_uses_bound=_uses_bound(server_tools, "advisor"),
+        fallbacks=len(fallbacks),
         speed=_field(_optional_string, top, "speed", None),
         inference_geo=_field(_optional_string, top, "inference_geo", None),
+        messages=memoryview(messages) if messages is not None else memoryview(b""),
+        frame_checksum=_frame_checksum(top),
     )
 
 
@@ -167,45 +158,31 @@ def _session_id(top: JsonObject) -> str | None:
         return None
 
 
-def _searches_bound(tools: list[_Tool]) -> int:
-    searching = [tool for tool in tools if tool.type and tool.type.startswith("web_search")]
-    declared = sum(
-        max(tool.max_uses, 0) if tool.max_uses is not None else _UNBOUNDED_SEARCHES for tool in searching
-    )
-    return min(declared, SEARCHES_MAX)
+def _uses_bound(tools: list[_Tool], kind: str) -> int:
+    uses = [tool.max_uses for tool in tools if tool.type and tool.type.startswith(kind)]
+    declared = sum(max(most, 0) if most is not None else _UNBOUNDED_USES for most in uses)
+    return min(declared, USES_MAX)
 
 
-def _input_tokens(body: bytes, top: JsonObject) -> tuple[int, int]:
-    images, image_bytes, documents_bytes = _attachments(top) if b'"source"' in body else (0, 0, 0)
-    text_bytes = max(len(body) - image_bytes - documents_bytes, 0)
-    other = images * TOKENS_PER_IMAGE + documents_bytes // BOUND_BASE64_BYTES_PER_DOCUMENT_TOKEN
-    bound = text_bytes * 10 // BOUND_BYTES_PER_10_TOKENS + 1 + other
-    expected = text_bytes // EXPECTED_BYTES_PER_TOKEN + 1 + other // 2
-    return min(bound, CONTEXT_TOKENS_MAX), min(expected, CONTEXT_TOKENS_MAX)
+def _other_models(tools: list[_Tool], fallbacks: list[str | _Fallback]) -> tuple[str, ...]:
+    named = [tool.model for tool in tools]
+    named += [entry if isinstance(entry, str) else entry.model for entry in fallbacks]
+    return tuple(model for model in named if model)
 
 
-def _attachments(top: JsonObject) -> tuple[int, int, int]:
-    """Count images and the base64 bytes of images and documents, inside tool results too."""
-    images = image_bytes = document_bytes = 0
+def _thinks(top: JsonObject) -> bool:
     try:
-        pending = [message.content for message in _messages.decode(top["messages"])]
-        while pending:
-            content = pending.pop()
-            if bytes(memoryview(content)[:1]) != b"[":
-                continue
-            for block in _blocks.decode(content):
-                pending.append(block.content)
-                if block.source is None:
-                    continue
-                if block.type == "image":
-                    images += 1
-                    image_bytes += len(block.source.data)
-                elif block.source.type == "base64":
-                    document_bytes += len(block.source.data)
-    except (KeyError, msgspec.MsgspecError, RecursionError):
-        # A shape that we do not know: count every byte as text, which is the higher bound.
-        return 0, 0, 0
-    return images, image_bytes, document_bytes
+        thinking = _thinking.decode(top.get("thinking", msgspec.Raw(b"null")))
+    except (msgspec.MsgspecError, RecursionError):
+        return True
+    return thinking is not None and thinking.type != "disabled"
+
+
+def _frame_checksum(top: JsonObject) -> int:
+    checksum = 0
+    for name in ("system", "tools"):
+        checksum = zlib.crc32(memoryview(top.get(name, msgspec.Raw(b""))), checksum)
+    return checksum
 
 
 def _field(decoder: msgspec.json.Decoder[T], top: JsonObject, name: str, default: T) -> T:

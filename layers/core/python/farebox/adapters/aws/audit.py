@@ -21,16 +21,16 @@ _TOGETHER = 50
 _entries = msgspec.json.Decoder(list[tuple[int, str, str, str, str, str | None, str | None]]).decode
 
 
-def note(table: str, stamp: int, *entries: AuditEntry) -> Action:
+def note(table: str, place: str, *entries: AuditEntry) -> Action:
     """Write entries that are one change: together, so that a large one is no larger a transaction."""
-    item = {"pk": PARTITION, "sk": f"{stamp:017d}", "entries": json_text([_row(entry) for entry in entries])}
+    item = {"pk": PARTITION, "sk": place, "entries": json_text([_row(entry) for entry in entries])}
     return put(table, item, "attribute_not_exists(#pk)")
 
 
 def notes(table: str, stamps: Stamps, entries: Sequence[AuditEntry]) -> list[Action]:
     """Write the entries of one change, many to an item, so that a large one still is one transaction."""
     return [
-        note(table, stamps.next(), *entries[start : start + _TOGETHER])
+        note(table, stamps.next_place(), *entries[start : start + _TOGETHER])
         for start in range(0, len(entries), _TOGETHER)
     ]
 

@@ -220,7 +220,7 @@ class DynamoKeys:
         entry = AuditEntry(
             self._clock.now(), actor, action, kind_of(after), name, _document(before), _document(after)
         )
-        return audit.note(self._table, self._stamps.next(), entry)
+        return audit.note(self._table, self._stamps.next_place(), entry)
 
 
 def _document(key: AnyKey | None) -> dict[str, object] | None:

@@ -27,7 +27,7 @@ class DynamoStore:
     @classmethod
     def over(cls, client: DynamoClient, tables: TableNames, clock: Clock) -> DynamoStore:
         """Open the tables, which have to be there; nothing is read yet."""
-        items, stamps = Items(client), Stamps(clock)
+        items, stamps = Items(client), Stamps(clock, client.token())
         return cls(
             DynamoKeys(items, tables, clock, stamps),
             DynamoPolicies(items, tables, clock, stamps),

@@ -1,22 +1,23 @@
-"""Events within one process: listeners run behind the request, and their failures stay with them."""
+"""Events within one process: a listener's failure stays with it, and nobody waits for a slow one."""
 
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeAlias
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, TypeAlias
 
 from farebox.domain.event import Event
 
-Listener: TypeAlias = Callable[[Event], Awaitable[None] | None]
+Listener: TypeAlias = Callable[[Event], Coroutine[Any, Any, None] | None]
 
 _log = logging.getLogger("farebox.events")
 
 
 class LocalEventBus:
-    """Fills `ports.EventBus`. Each listener gets each event in a task of its own."""
+    """Fills `ports.EventBus`. A plain listener hears an event at once, a coroutine function in a task of its
+    own.
+    """
 
     def __init__(self, listeners: Sequence[Listener]) -> None:
         self._listeners = tuple(listeners)
@@ -25,9 +26,15 @@ class LocalEventBus:
     async def emit(self, event: Event) -> None:
         """Hand an event on without waiting for anybody."""
         for listener in self._listeners:
-            task = asyncio.create_task(_tell(listener, event), name=_name(listener))
-            self._running.add(task)
-            task.add_done_callback(self._done)
+            try:
+                hearing = listener(event)
+            except Exception as error:
+                _log_failure(_name(listener), error)
+                continue
+            if hearing is not None:
+                task = asyncio.create_task(hearing, name=_name(listener))
+                self._running.add(task)
+                task.add_done_callback(self._done)
 
     async def drain(self) -> None:
         """Wait until everybody has heard what was emitted so far."""
@@ -37,14 +44,12 @@ class LocalEventBus:
     def _done(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
         if not task.cancelled() and (error := task.exception()):
-            # The type alone: a message may quote what the event carries.
-            _log.error("listener %s failed: %s", task.get_name(), type(error).__name__)
+            _log_failure(task.get_name(), error)
 
 
-async def _tell(listener: Listener, event: Event) -> None:
-    answer = listener(event)
-    if inspect.isawaitable(answer):
-        await answer
+def _log_failure(name: str, error: BaseException) -> None:
+    # The type alone: a message may quote what the event carries.
+    _log.error("listener %s failed: %s", name, type(error).__name__)
 
 
 def _name(listener: Listener) -> str:

@@ -1,4 +1,4 @@
-"""`farebox budgets`, `usage`, `requests` and `ledger`: what was spent, on what, and what is left."""
+"""`farebox usage`, `requests` and `ledger`: what was spent, and on what."""
 
 from __future__ import annotations
 
@@ -12,43 +12,6 @@ from farebox.cli.tables import moment, print_csv, print_json, print_table, usd
 
 _INPUT_FIELDS = ("input_tokens", "cache_read_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens")
 _USAGE_FIELDS = ("requests", "errors", *_INPUT_FIELDS, "output_tokens", "cost_usd")
-
-BudgetName = Annotated[str, typer.Argument(metavar="NAME")]
-
-
-def list_budgets(as_json: AsJson = False, data: Data = None) -> None:
-    """List what every budget has left in its current window."""
-    answer = connect(data).get("budgets")
-    if as_json:
-        print_json(answer)
-        return
-    columns = ("budget", "bucket", "state", "limit", "spent", "left", "resets UTC")
-    rows = [
-        [
-            row["name"],
-            row["bucket"],
-            row["state"],
-            *(_amount(row, field) for field in ("limit", "settled", "available")),
-            moment(row["window"]["end"])[5:16] if row["window"]["end"] else "never",
-        ]
-        for row in answer["rows"]
-    ]
-    print_table(columns, rows, numbers=("limit", "spent", "left", "resets UTC"))
-
-
-def reset_budget(
-    name: BudgetName,
-    bucket: Annotated[str | None, typer.Option(help="Only this bucket; else all of the budget's.")] = None,
-    as_json: AsJson = False,
-    data: Data = None,
-) -> None:
-    """Start a budget's current window anew by a correcting entry in the ledger."""
-    body = {} if bucket is None else {"bucket": bucket}
-    answer = connect(data).post("policies", "usage-limits", name, "reset", body=body)
-    if as_json:
-        print_json(answer)
-    else:
-        typer.echo(f"reset {answer['buckets_reset']} bucket(s) of {name}")
 
 
 def usage(
@@ -118,10 +81,6 @@ def verify_ledger(as_json: AsJson = False, data: Data = None) -> None:
         typer.echo("the ledger is sound" if answer["ok"] else f"{len(answer['rows'])} drift(s)")
     if not answer["ok"]:
         raise typer.Exit(1)
-
-
-def _amount(row: dict[str, Any], field: str) -> str:
-    return usd(row[field]) if row["unit"] == "usd" else str(row[field])
 
 
 def _usage_cells(group: object, row: dict[str, Any]) -> list[object]:

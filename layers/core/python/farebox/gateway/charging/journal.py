@@ -12,6 +12,7 @@ from farebox.domain.record import Attempt, Billing, Outcome, RequestRecord
 from farebox.domain.usage import Cost, CostStatus, Served, Usage
 from farebox.gateway.charging.meter import Reading
 from farebox.gateway.incoming import IncomingRequest
+from farebox.gateway.limit import Admission
 from farebox.gateway.reserve import quoted_picodollars
 from farebox.ports import Clock, Hold
 from farebox.wire.usage_fold import UsageFold
@@ -29,6 +30,7 @@ class Journal:
     organisation: str = ""
     model: str = ""
     plan: Plan | None = None
+    admission: Admission | None = None
     hold: Hold | None = None
     attempts: list[Attempt] = field(default_factory=list)
     costs: list[Cost] = field(default_factory=list)

@@ -10,6 +10,7 @@ import msgspec
 
 from farebox.domain.plan import Quote
 from farebox.domain.usage import Usage
+from farebox.gateway.charging.hidden_output import HiddenOutput
 from farebox.wire.sse import SseScanner
 from farebox.wire.usage_fold import UsageFold, fold_message
 
@@ -18,6 +19,8 @@ DELTA_FRAME_BYTES = 110
 # Below every text that was measured but base64, so that a cut answer is rather over- than under-counted.
 ESTIMATE_BYTES_PER_TOKEN = 3
 INFLATED_BYTES_MAX = 64 * 1024 * 1024
+# More than any request has ever used; a provider that says so is not believed.
+BELIEVED_TOKENS_MAX = 100_000_000
 GZIP = frozenset((b"gzip", b"x-gzip"))
 
 WANTED = frozenset(
@@ -44,11 +47,12 @@ class Reading:
 
 class StreamMeter:
     """Folds a Messages event stream as it passes. Feeding never changes bytes and never raises on odd
-    input.
+    input. `hidden` is for answers of which a part is written unseen.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, hidden: HiddenOutput | None = None) -> None:
         self._scanner = SseScanner(WANTED)
+        self._hidden = hidden
         self._inflate: zlib._Decompress | None = None
         self._unread_bytes = 0
         self.fold = UsageFold()
@@ -73,6 +77,8 @@ class StreamMeter:
             return
         for name, data in self._scanner.feed(chunk):
             self._event(name, data)
+        if self._hidden is not None:
+            self._hidden.seen(self._scanner.delta_count)
 
     def end(self) -> None:
         """The answer has no more bytes."""
@@ -91,8 +97,10 @@ class StreamMeter:
 
     @property
     def delta_bytes(self) -> int:
-        """Bytes of all complete delta events so far, or of everything that passed unread."""
-        return self._scanner.delta_bytes + self._unread_bytes
+        """Bytes of all complete delta events so far, or of everything that passed unread; and what stands for
+        output that is not seen at all.
+        """
+        return self._scanner.delta_bytes + self._unread_bytes + self._hidden_tokens * ESTIMATE_BYTES_PER_TOKEN
 
     @property
     def is_complete(self) -> bool:
@@ -105,21 +113,29 @@ class StreamMeter:
     def output_tokens_seen(self) -> int:
         """Estimate the tokens of the text that passed so far, from its bytes."""
         scanner = self._scanner
-        text_bytes = self.delta_bytes - DELTA_FRAME_BYTES * scanner.delta_count
-        return max(math.ceil(text_bytes / ESTIMATE_BYTES_PER_TOKEN), scanner.delta_count)
+        text_bytes = scanner.delta_bytes + self._unread_bytes - DELTA_FRAME_BYTES * scanner.delta_count
+        return (
+            max(math.ceil(text_bytes / ESTIMATE_BYTES_PER_TOKEN), scanner.delta_count) + self._hidden_tokens
+        )
 
     def reading(self, quote: Quote) -> Reading:
         """Give the usage: the provider's own when the stream told it, else what was seen, as an estimate."""
         usage = self.fold.usage
+        seen = min(self.output_tokens_seen, quote.output_tokens_max)
         if usage is None:
-            return Reading(expected_usage(quote, self.output_tokens_seen), is_exact=False)
+            return Reading(expected_usage(quote, seen), is_exact=False)
         if self.fold.is_final:
-            return Reading(usage, is_exact=True)
-        return Reading(
-            replace(usage, output_tokens=max(usage.output_tokens, self.output_tokens_seen)), is_exact=False
-        )
+            return _believed(usage, quote, seen)
+        told = _believed(usage, quote, seen).usage
+        return Reading(replace(told, output_tokens=max(told.output_tokens, seen)), is_exact=False)
+
+    @property
+    def _hidden_tokens(self) -> int:
+        return 0 if self._hidden is None or self.fold.is_final else self._hidden.tokens
 
     def _event(self, name: bytes, data: bytes) -> None:
+        if self.is_stopped:
+            return  # the answer is over, whatever else is said
         try:
             event = _json.decode(data)
         except (msgspec.MsgspecError, RecursionError):
@@ -151,9 +167,10 @@ def read_message(body: bytes, *, encoding: bytes | None, quote: Quote) -> tuple[
     message = _decoded(body, encoding)
     if message is not None:
         fold = fold_message(message)
+    seen = min(len(body) // ESTIMATE_BYTES_PER_TOKEN, quote.output_tokens_max)
     if fold.usage is None:
-        return fold, Reading(expected_usage(quote, len(body) // ESTIMATE_BYTES_PER_TOKEN), is_exact=False)
-    return fold, Reading(fold.usage, is_exact=True)
+        return fold, Reading(expected_usage(quote, seen), is_exact=False)
+    return fold, _believed(fold.usage, quote, seen)
 
 
 def expected_usage(quote: Quote, output_tokens: int) -> Usage:
@@ -164,6 +181,28 @@ def expected_usage(quote: Quote, output_tokens: int) -> Usage:
     if quote.caches:
         return Usage(cache_write_5m_tokens=tokens, output_tokens=output_tokens)
     return Usage(input_tokens=tokens, output_tokens=output_tokens)
+
+
+def _believed(usage: Usage, quote: Quote, output_tokens_seen: int) -> Reading:
+    """Take a provider's counts, unless they are none or absurd: what is missing is estimated, never free."""
+    counts = (*_prompt_counts(usage), usage.output_tokens)
+    if not usage.unread and max(counts) <= BELIEVED_TOKENS_MAX:
+        return Reading(usage, is_exact=True)
+    output = usage.output_tokens or output_tokens_seen
+    expected = expected_usage(quote, min(output, BELIEVED_TOKENS_MAX))
+    prompt = _prompt_counts(usage)
+    if not any(prompt) or max(prompt) > BELIEVED_TOKENS_MAX:
+        return Reading(expected, is_exact=False)
+    return Reading(replace(usage, output_tokens=expected.output_tokens), is_exact=False)
+
+
+def _prompt_counts(usage: Usage) -> tuple[int, int, int, int]:
+    return (
+        usage.input_tokens,
+        usage.cache_read_tokens,
+        usage.cache_write_5m_tokens,
+        usage.cache_write_1h_tokens,
+    )
 
 
 def _decoded(body: bytes, encoding: bytes | None) -> dict[str, object] | None:

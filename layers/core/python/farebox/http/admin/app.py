@@ -9,12 +9,14 @@ from fastapi.responses import HTMLResponse, PlainTextResponse
 
 from farebox import __version__
 from farebox.http.admin.auth import admin_key_check
+from farebox.http.admin.budgets.brake_routes import brake_router
+from farebox.http.admin.budgets.routes import budget_router
 from farebox.http.admin.editor import PolicyEditor
 from farebox.http.admin.errors import install_error_handlers
 from farebox.http.admin.key_routes import key_router
 from farebox.http.admin.policy_routes import apply_router, policy_routers
 from farebox.http.admin.ports import AdminPorts
-from farebox.http.admin.report_routes import budget_router, report_router
+from farebox.http.admin.report_routes import report_router
 from farebox.http.policy_text import TEXT_BYTES_MAX
 
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -35,8 +37,9 @@ def build_admin_app(ports: AdminPorts) -> FastAPI:
     routers = (
         key_router(ports),
         apply_router(editor),
-        # Before the budgets' own routes, since it has one below them.
-        budget_router(ports),
+        # Before the budgets' own routes, since it has some below them.
+        budget_router(ports, editor),
+        brake_router(ports, editor),
         *policy_routers(ports, editor),
         report_router(ports),
     )

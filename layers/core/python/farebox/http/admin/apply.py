@@ -28,9 +28,9 @@ from farebox.http.admin.issue import (
     revoke_gateway_key,
 )
 from farebox.http.admin.ports import AdminPorts
-from farebox.http.admin.references import check_references
 from farebox.http.moments import read_moment, utc_text
 from farebox.http.policy_document import PolicyDocument
+from farebox.http.policy_references import check_references
 from farebox.http.policy_sections import KeySection
 from farebox.ports import Keys, Resource
 

@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from farebox.domain.errors import ConfigInvalid, Conflict, NotFound
-from farebox.domain.policy import KEY, ORIGIN_ADMIN, WORKSPACE, Piece
+from farebox.domain.policy import BUDGET, KEY, ORIGIN_ADMIN, WORKSPACE, Piece, raises_of
 from farebox.http.admin.apply import TRIES, Applied, apply_document, live_keys
 from farebox.http.admin.ports import AdminPorts
-from farebox.http.admin.references import check_references
 from farebox.http.policy_document import PolicyDocument, parse_section
+from farebox.http.policy_references import check_references
 from farebox.http.policy_sections import Section
 from farebox.ports import Resource
 
@@ -35,12 +35,12 @@ class PolicyEditor:
         piece, warnings = parse_section(section)
 
         def edit(stored: Sequence[Resource]) -> Edit:
-            if _find(stored, piece.kind, piece.name) is not None:
+            if find_resource(stored, piece.kind, piece.name) is not None:
                 raise Conflict(f"There is a {piece.kind} '{piece.name}' already.")
             position = 1 + max((each.position for each in stored if each.kind == piece.kind), default=-1)
             return [self._resource(piece, position, ORIGIN_ADMIN)], []
 
-        return (await self._write(edit, actor))[0], warnings
+        return (await self.write(edit, actor))[0], warnings
 
     async def replace(self, name: str, section: Section, *, actor: str) -> tuple[Resource, tuple[str, ...]]:
         """Replace a piece where it stands. Raises `NotFound`, and `ConfigInvalid` when the name differs."""
@@ -51,33 +51,37 @@ class PolicyEditor:
             )
 
         def edit(stored: Sequence[Resource]) -> Edit:
-            old = _find(stored, piece.kind, piece.name)
+            old = find_resource(stored, piece.kind, piece.name)
             if old is None:
                 raise NotFound(piece.kind, piece.name)
             return [self._resource(piece, old.position, old.origin)], []
 
-        return (await self._write(edit, actor))[0], warnings
+        return (await self.write(edit, actor))[0], warnings
 
     async def delete(self, kind: str, name: str, *, actor: str) -> None:
         """Remove a piece. Raises `NotFound`, and `Conflict` while something refers to it."""
 
         def edit(stored: Sequence[Resource]) -> Edit:
-            if _find(stored, kind, name) is None:
+            if find_resource(stored, kind, name) is None:
                 raise NotFound(kind, name)
-            return [], [(kind, name)]
+            gone = raises_of((name,), stored) if kind == BUDGET else []
+            return [], [(kind, name), *((each.kind, each.name) for each in gone)]
 
         # A key whose workspace is gone would no longer be narrowed by it.
         if kind == WORKSPACE and (left := await live_keys(name, self._ports.keys)):
             raise Conflict(f"Workspace '{name}' has keys ({', '.join(key.name for key in left[:10])}).")
         try:
-            await self._write(edit, actor)
+            await self.write(edit, actor)
         except ConfigInvalid as error:
             raise Conflict(f"{kind} '{name}' is in use: {error.message}") from None
 
     def _resource(self, piece: Piece, position: int, origin: str) -> Resource:
         return Resource(piece.kind, piece.name, piece.document, position, origin, self._ports.clock.now())
 
-    async def _write(self, edit: Callable[[Sequence[Resource]], Edit], actor: str) -> list[Resource]:
+    async def write(self, edit: Callable[[Sequence[Resource]], Edit], actor: str) -> list[Resource]:
+        """Make one change of what is stored, planned anew when somebody else wrote meanwhile; give what it
+        upserts. Raises `ConfigInvalid`, and `Conflict` when others do not stop writing.
+        """
         async with self._lock:
             for _ in range(TRIES):
                 version, stored = await self._ports.policies.resources()
@@ -93,7 +97,8 @@ class PolicyEditor:
         raise Conflict("The policy is being changed by somebody else; try again.")
 
 
-def _find(stored: Sequence[Resource], kind: str, name: str) -> Resource | None:
+def find_resource(stored: Sequence[Resource], kind: str, name: str) -> Resource | None:
+    """Find one piece of the policy."""
     return next((each for each in stored if (each.kind, each.name) == (kind, name)), None)
 
 

@@ -21,10 +21,10 @@ from farebox.http.admin.issue import (
     rotate_gateway_key,
 )
 from farebox.http.admin.ports import AdminPorts
-from farebox.http.admin.references import References
 from farebox.http.admin.rows import Row, issued_key_row, key_row, listing
 from farebox.http.moments import read_after, utc_text
 from farebox.http.policy_document import read_section, refusal
+from farebox.http.policy_references import References
 from farebox.http.policy_sections import KeySection, Section
 
 OVERLAP_DEFAULT_S = 1_800

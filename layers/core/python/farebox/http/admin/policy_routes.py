@@ -10,6 +10,7 @@ from fastapi import APIRouter, Query, Request, Response
 from farebox.domain.config import DEFAULT_WORKSPACE
 from farebox.domain.errors import NotFound
 from farebox.domain.policy import (
+    BRAKE,
     BUDGET,
     BUILTIN_PROVIDERS,
     CONFIG,
@@ -24,6 +25,7 @@ from farebox.http.admin.ports import AdminPorts
 from farebox.http.admin.rows import Row, change_row, listing, resource_row
 from farebox.http.policy_document import ConfigSection, parse_policy_text
 from farebox.http.policy_sections import (
+    BrakeSection,
     BudgetSection,
     ProviderSection,
     RateLimitSection,
@@ -71,6 +73,7 @@ def policy_routers(ports: AdminPorts, editor: PolicyEditor) -> Sequence[APIRoute
         _kind_router("/v1/admin/workspaces", WORKSPACE, WorkspaceSection, ports, editor),
         _kind_router("/v1/policies/usage-limits", BUDGET, BudgetSection, ports, editor),
         _kind_router("/v1/policies/rate-limits", RATE_LIMIT, RateLimitSection, ports, editor),
+        _kind_router("/v1/policies/brakes", BRAKE, BrakeSection, ports, editor),
     )
 
 

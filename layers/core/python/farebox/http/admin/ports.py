@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from farebox.ports import Clock, Keys, Policies, Randomness, Reports
+from farebox.ports import Clock, Keys, Policies, Randomness, Reports, SpendingHistory
 
 
 @dataclass(frozen=True, slots=True)
 class AdminPorts:
-    """`metrics` gives the Prometheus text of this process."""
+    """`metrics` gives the Prometheus text of this process. Without `spending`, budgets have no burn rate."""
 
     keys: Keys
     policies: Policies
@@ -18,3 +18,4 @@ class AdminPorts:
     clock: Clock
     randomness: Randomness
     metrics: Callable[[], str]
+    spending: SpendingHistory | None = None

@@ -1,4 +1,4 @@
-"""Routes that read the ledger: requests, usage, budgets and their reset, verification, audit trail."""
+"""Routes that read the ledger: requests, usage, verification, audit trail."""
 
 from __future__ import annotations
 
@@ -6,17 +6,12 @@ import re
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
-from pydantic import Field
+from fastapi import APIRouter, Query
 
-from farebox.domain.budget import Budget
-from farebox.domain.errors import ConfigInvalid, Conflict, NotFound
-from farebox.domain.policy import BUDGET
-from farebox.http.admin.auth import actor
+from farebox.domain.errors import ConfigInvalid
 from farebox.http.admin.ports import AdminPorts
-from farebox.http.admin.rows import Row, audit_row, budget_row, listing, request_row, usage_row, usage_total
+from farebox.http.admin.rows import Row, audit_row, listing, request_row, usage_row, usage_total
 from farebox.http.moments import read_before
-from farebox.http.policy_sections import Section
 
 USAGE_GROUPS = ("key", "user", "workspace", "model", "provider", "session")
 # Portkey's names of the groups: /analytics/groups/{users,ai-models,metadata/{key}}.
@@ -24,12 +19,6 @@ _GROUP_ALIASES = {"users": "user", "ai-models": "model", "api-keys": "key", "wor
 _METADATA_GROUP = re.compile(r"metadata\.\S{1,64}")
 
 Limit = Annotated[int, Query(ge=1, le=1_000)]
-
-
-class Reset(Section):
-    """Which bucket starts anew; all of the budget's when none is named."""
-
-    bucket: Annotated[str, Field(max_length=512)] | None = None
 
 
 def report_router(ports: AdminPorts) -> APIRouter:
@@ -69,32 +58,6 @@ def report_router(ports: AdminPorts) -> APIRouter:
     return router
 
 
-def budget_router(ports: AdminPorts) -> APIRouter:
-    """Make the routes of what budgets stand at."""
-    router = APIRouter(tags=["budgets"])
-
-    @router.get("/v1/budgets")
-    async def budgets(name: str | None = None) -> Row:
-        """Give the current window of every bucket, or of one budget's."""
-        policy = await ports.policies.current()
-        chosen = policy.budgets if name is None else (_budget(policy.budgets, name),)
-        now = ports.clock.now()
-        return listing([budget_row(each, now) for each in await ports.reports.standings(chosen, now)])
-
-    @router.post("/v1/budgets/{name}/reset")
-    @router.post("/v1/policies/usage-limits/{name}/reset")
-    async def reset(request: Request, name: str, body: Reset | None = None) -> Row:
-        """Start the current window of one bucket, or of all, anew by a correcting entry."""
-        budget = _budget((await ports.policies.current()).budgets, name)
-        now = ports.clock.now()
-        asked = (body or Reset()).bucket
-        bucket = None if asked is None else await _bucket(ports, budget, asked, now)
-        count = await ports.reports.reset(budget, bucket, now, actor(request))
-        return {"name": name, "bucket": asked, "buckets_reset": count}
-
-    return router
-
-
 async def _usage(ports: AdminPorts, by: str, since: str | None, until: str | None) -> Row:
     if by not in USAGE_GROUPS and not _METADATA_GROUP.fullmatch(by):
         raise ConfigInvalid("by", f"must be one of {', '.join(USAGE_GROUPS)}, or metadata.NAME")
@@ -110,23 +73,3 @@ def _moment(field: str, text: str | None, now: datetime) -> datetime | None:
         return None if text is None else read_before(text, now)
     except ValueError as error:
         raise ConfigInvalid(field, str(error)) from None
-
-
-def _budget(budgets: tuple[Budget, ...], name: str) -> Budget:
-    found = next((budget for budget in budgets if budget.name == name), None)
-    if found is None:
-        raise NotFound(BUDGET, name)
-    return found
-
-
-async def _bucket(ports: AdminPorts, budget: Budget, asked: str, now: datetime) -> str:
-    """Find the bucket that people know by this name."""
-    known = {each.bucket for each in await ports.reports.standings([budget], now)}
-    if asked in known:
-        return asked
-    found = sorted(bucket for bucket in known if budget.scope.bucket_label(bucket) == asked)
-    if not found:
-        raise NotFound("bucket", asked)
-    if len(found) > 1:
-        raise Conflict(f"Several buckets are called '{asked}': {', '.join(found)}.")
-    return found[0]

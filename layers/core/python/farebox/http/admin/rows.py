@@ -1,18 +1,17 @@
-"""Every row that the admin plane gives: amounts as decimal text, times as RFC 3339, tokens as integers."""
+"""Rows of the admin plane (budgets have their own): decimal amounts, RFC 3339 times, whole tokens."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from farebox.domain.budget import Budget, Unit
 from farebox.domain.identity import GatewayKey
 from farebox.domain.money import usd_text
 from farebox.domain.policy import Change
 from farebox.domain.record import RequestRecord
 from farebox.http.admin.issue import IssuedKey
 from farebox.http.moments import optional_utc_text, utc_text
-from farebox.ports import AuditEntry, BucketStanding, Resource, UsageRow
+from farebox.ports import AuditEntry, Resource, UsageRow
 
 Row = dict[str, object]
 
@@ -106,40 +105,6 @@ def usage_row(by: str, row: UsageRow) -> Row:
 def usage_total(rows: Sequence[UsageRow]) -> Row:
     """Give the sum of a whole usage report."""
     return _sums(rows)
-
-
-def budget_row(standing: BucketStanding, now: datetime) -> Row:
-    """Give one bucket of a budget. `available` is below zero after an overrun."""
-    budget = standing.budget
-    settled, held = standing.standing.settled, standing.standing.held
-    window = budget.window_at(now)
-    amounts = {
-        "limit": budget.limit,
-        "settled": settled,
-        "held": held,
-        "available": budget.limit - settled - held,
-    }
-    is_usd = budget.unit is Unit.USD
-    return {
-        "name": budget.name,
-        "scope": budget.scope.text(),
-        "bucket": budget.scope.bucket_label(standing.bucket),
-        "unit": str(budget.unit),
-        "period": budget.period,
-        "window": {"start": optional_utc_text(window.start), "end": optional_utc_text(window.end)},
-        **{name: usd_text(amount) if is_usd else amount for name, amount in amounts.items()},
-        **{f"{name}_usd": usd_text(amount) if is_usd else None for name, amount in amounts.items()},
-        "state": budget_state(budget, settled, standing.is_exhausted),
-        "on_exhausted": str(budget.on_exhausted),
-    }
-
-
-def budget_state(budget: Budget, settled: int, is_exhausted: bool) -> str:
-    """Say 'exhausted' when nothing is left, 'warning' from the lowest alert on."""
-    if is_exhausted or settled >= budget.limit:
-        return "exhausted"
-    is_warning = any(settled * 100 >= share * budget.limit for share in budget.alerts)
-    return "warning" if is_warning else "ok"
 
 
 def change_row(change: Change) -> Row:

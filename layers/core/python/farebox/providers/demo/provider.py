@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from farebox.domain.config import ProviderSpec
-from farebox.providers.base import COUNT_TOKENS, Call
+from farebox.providers.base import COUNT_TOKENS, Call, with_query
 from farebox.providers.demo.transport import HOST
 from farebox.wire.headers import upstream_headers
 from farebox.wire.http import HttpRequest, Origin
@@ -23,7 +23,7 @@ class DemoProvider:
         return HttpRequest(
             method=b"POST",
             origin=Origin("http", HOST, 80),
-            target=target + b"?" + call.query if call.query else target,
+            target=with_query(target, call),
             headers=upstream_headers(call.headers),
             body=with_model(call.body, call.model) if call.model else call.body,
         )

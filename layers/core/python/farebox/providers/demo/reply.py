@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import msgspec
 
-from farebox.providers.demo.request import Asked, Failed, Format, newest_blocks, offered_tools
+from farebox.providers.demo.request import Asked, Failed, newest_blocks, offered_tools
+from farebox.providers.demo.sample import sample_text
 
 PARAGRAPH = (
     "Hello! I am claude-demo, a model that lives inside farebox. I do not think, I cost nothing real and I "
@@ -25,7 +25,6 @@ _THOUGHT = (
 )
 _DIRECTIVE = re.compile(r"^[ \t]*demo:[ \t]*([a-z]+)[ \t]*(.*)", re.MULTILINE | re.DOTALL)
 _TOOL_CALL = re.compile(r"([\w-]+)\s*(.*)", re.DOTALL)
-_DEEPEST_SCHEMA = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +64,7 @@ def reply_to(asked: Asked) -> Reply:
 def _full_reply(asked: Asked) -> Reply:
     wanted = (asked.output_config and asked.output_config.format) or asked.output_format
     if wanted and wanted.type == "json_schema":
-        return _text(json.dumps(_sample(wanted.schema, wanted)))
+        return _text(sample_text(wanted.schema))
     blocks = newest_blocks(asked)
     if any(block.type == "tool_result" for block in blocks):
         return _text("The tool has answered. A real model would read that now; I only say thank you.")
@@ -138,32 +137,3 @@ def _shortened(reply: Reply, max_tokens: int) -> Reply:
             kept.append(replace(part, tokens=part.tokens[:left]))
             left -= len(part.tokens)
     return replace(reply, parts=tuple(kept), stop_reason="max_tokens")
-
-
-def _sample(schema: object, root: Format, depth: int = 0) -> object:
-    """Make the smallest value that fits the schema's types, its required properties and nothing more."""
-    if not isinstance(schema, Mapping) or depth > _DEEPEST_SCHEMA:
-        return None
-    if "const" in schema:
-        return schema["const"]
-    for choices in ("enum", "anyOf", "oneOf"):
-        if isinstance(options := schema.get(choices), list) and options:
-            return options[0] if choices == "enum" else _sample(options[0], root, depth + 1)
-    if isinstance(reference := schema.get("$ref"), str):
-        definitions = root.schema.get("$defs")
-        known = definitions if isinstance(definitions, Mapping) else {}
-        return _sample(known.get(reference.removeprefix("#/$defs/")), root, depth + 1)
-    kind = schema.get("type", "object")
-    if kind == "object":
-        required, properties = schema.get("required"), schema.get("properties")
-        names = required if isinstance(required, list) else []
-        known = properties if isinstance(properties, Mapping) else {}
-        return {str(name): _sample(known.get(name), root, depth + 1) for name in names}
-    simple: dict[object, object] = {
-        "string": "Farebox demo",
-        "integer": 1,
-        "number": 1,
-        "boolean": True,
-        "array": [],
-    }
-    return simple.get(kind[0] if isinstance(kind, list) and kind else str(kind))

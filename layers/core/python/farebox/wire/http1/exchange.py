@@ -16,7 +16,8 @@ _SAFE_TWICE = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})
 
 
 class Exchange(asyncio.Protocol):
-    """An `HttpAnswer`. The connection goes back as soon as the last byte of the answer is in, read or not.
+    """An `HttpAnswer` that is `Diverting`. The connection goes back as soon as the last byte of the answer is
+    in, read or not.
 
     One timer serves all bounds. It is not moved when bytes arrive; when it fires it looks at what was heard
     meanwhile and sleeps on until the next bound.
@@ -37,6 +38,7 @@ class Exchange(asyncio.Protocol):
         "_paused",
         "_sent_at",
         "_silence_ms",
+        "_take",
         "_timeouts",
         "_timer",
         "_total_due",
@@ -73,6 +75,7 @@ class Exchange(asyncio.Protocol):
         self._over = self._paused = self._unsent = False
         self._failure: UpstreamFault | None = None
         self._waiter: asyncio.Future[None] | None = None
+        self._take: Callable[[bytes], bool] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     # The caller's side.
@@ -127,6 +130,9 @@ class Exchange(asyncio.Protocol):
             self._resume()
         return data
 
+    def divert(self, take: Callable[[bytes], bool]) -> None:
+        self._take = take
+
     def abort(self) -> None:
         if self._over and not self._parser.pieces:
             return
@@ -153,9 +159,14 @@ class Exchange(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._heard_at = self._now()
-        parser = self._parser
+        parser, waiter = self._parser, self._waiter
         was_steady = parser.steady
         parser.feed(data)
+        if self._take is not None and waiter is not None and was_steady and parser.steady:
+            pieces = parser.pieces
+            if len(pieces) == 1 and not waiter.done() and self._take(pieces[0]):
+                pieces.clear()
+                return
         self._buffered_bytes += len(data)
         if not (was_steady and parser.steady):
             self._turn()

@@ -97,6 +97,10 @@ class DynamoClient:
             await asyncio.sleep(wait_ms / 1000)
         raise StoreFault(detail)
 
+    async def pause(self, tries: int) -> None:
+        """Wait as before another try, for callers that ask again for what they did not get."""
+        await asyncio.sleep(self._wait_ms(tries) / 1000)
+
     def token(self) -> str:
         """Give a new random name for one attempt to change something."""
         return self._randomness.bytes(12).hex()

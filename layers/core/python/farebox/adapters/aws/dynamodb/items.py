@@ -14,6 +14,7 @@ MAX_ACTIONS = 100
 """Of one transaction."""
 
 _MAX_KEYS = 100
+_MAX_ROUNDS = 12
 
 
 class Items:
@@ -34,20 +35,14 @@ class Items:
 
     async def get_many(self, table: str, keys: Sequence[Key], *, names: Sequence[str] = ()) -> list[Item]:
         """Read those of the items that are there, in no order; `names` are the attributes wanted, or all."""
+        projection = ", ".join(f"#{name}" for name in names)
+        asked: dict[str, Any] = {"ConsistentRead": True}
+        if projection:
+            asked |= {"ProjectionExpression": projection, **expressed(projection, values={})}
         found: list[Item] = []
         for start in range(0, len(keys), _MAX_KEYS):
-            projection = ", ".join(f"#{name}" for name in names)
-            asked: dict[str, Any] = {
-                "Keys": [wrapped_item(key) for key in keys[start : start + _MAX_KEYS]],
-                "ConsistentRead": True,
-            }
-            if projection:
-                asked |= {"ProjectionExpression": projection, **expressed(projection, values={})}
-            pending: dict[str, Any] = {table: asked}
-            while pending:
-                answer = await self._client.call("BatchGetItem", {"RequestItems": pending})
-                found += [unwrapped_item(item) for item in answer["Responses"].get(table, ())]
-                pending = answer.get("UnprocessedKeys") or {}
+            wire_keys = [wrapped_item(key) for key in keys[start : start + _MAX_KEYS]]
+            found += await self._batch(table, {**asked, "Keys": wire_keys})
         return found
 
     async def query(
@@ -97,6 +92,21 @@ class Items:
             "ClientRequestToken": self._client.token(),
         }
         await self._client.call("TransactWriteItems", payload)
+
+    async def _batch(self, table: str, asked: dict[str, Any]) -> list[Item]:
+        """Read one batch; what is left out, for its size or for want of capacity, is asked for again."""
+        found: list[Item] = []
+        for number in range(1, _MAX_ROUNDS + 1):
+            answer = await self._client.call("BatchGetItem", {"RequestItems": {table: asked}})
+            items = answer["Responses"].get(table, ())
+            found += [unwrapped_item(item) for item in items]
+            left = (answer.get("UnprocessedKeys") or {}).get(table)
+            if not left:
+                return found
+            asked = left
+            if not items:
+                await self._client.pause(number)
+        raise StoreFault(f"BatchGetItem: {len(asked['Keys'])} items were not to be had")
 
     async def _pages(self, operation: str, payload: dict[str, Any]) -> AsyncIterator[list[Item]]:
         while True:

@@ -188,7 +188,7 @@ class DynamoReports:
             settled = standing.standing.settled
             actions = [
                 buckets.clear(self._tables.budgets, key, settled=settled),
-                audit.note(self._tables.keys, self._stamps.next(), _reset_entry(standing, now, actor)),
+                audit.note(self._tables.keys, self._stamps.next_place(), _reset_entry(standing, now, actor)),
             ]
             if settled:
                 actions.append(rows.append_reset(self._tables.usage, key, settled, now, token))

@@ -167,7 +167,10 @@ class DynamoLedger:
         what it does not show yet is found by the next sweep.
         """
         found = await asyncio.gather(*(self._expired_in(shard, now, limit) for shard in holds.LEASE_SHARDS))
-        keys = [key for _, key in sorted(pair for pairs in found for pair in pairs)][:limit]
+        # An index that lags may show a hold twice: where it was and where it is.
+        keys = list(dict.fromkeys(key for _, key in sorted(pair for pairs in found for pair in pairs)))[
+            :limit
+        ]
         items = await self._items.get_many(
             self._tables.budgets, [holds.hold_key(key.removeprefix(holds.PARTITION)) for key in keys]
         )

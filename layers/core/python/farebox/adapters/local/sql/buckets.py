@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeAlias
 
 from farebox.adapters.local.sql.codec import optional_microseconds
@@ -111,6 +112,7 @@ def add_settled(movements: dict[BucketKey, Movement], touches: Iterable[Touch]) 
         movement.settled += touch.amount
 
 
+@lru_cache(maxsize=128)
 def _bounds(window: Window | None) -> tuple[int | None, int | None]:
     if window is None:
         return None, None

@@ -13,7 +13,7 @@ APPLICATION_ID = 0x66726278  # "frbx": tells a farebox database from any other S
 LOCK_TRIES = 100
 LOCK_PAUSE_S = 0.05
 
-SCRIPTS = ("schema.sql",)
+SCRIPTS = ("schema.sql", "sql/0002_rate_limits.sql", "sql/0003_thresholds.sql")
 """Script n brings a file from version n-1 to n; the first starts from nothing. Never edited once released."""
 
 

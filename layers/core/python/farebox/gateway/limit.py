@@ -1,0 +1,166 @@
+"""Step between resolve and reserve: draw on every rate limit the request touches, or refuse it.
+
+What is drawn is an estimate for tokens and a lease for a place among concurrent requests; the end of the
+request corrects the one and gives the other back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from farebox.domain.budget.brake import brake_and_cap, session_of
+from farebox.domain.budget.rate_limit import AGENT_REMEMBERED, Draw, Level, LimitUnit, shortest
+from farebox.domain.errors import BrakeExceeded, RateLimited, StoreFault
+from farebox.domain.plan import Plan, Quote
+from farebox.domain.usage import Usage
+from farebox.gateway.reserve import used_tokens
+from farebox.ports import Clock, RateLimiter
+from farebox.wire.http import Headers
+from farebox.wire.limit_headers import limit_headers, whole_seconds
+
+OUTPUT_GUESS_TOKENS = 1_024
+"""What an answer is taken to write until it is known. More would block others while it is open; what it
+writes beyond is counted at its end.
+"""
+
+PLACE_RETRY_AFTER_S = 2
+"""Nobody knows when a place among concurrent requests is given back."""
+
+RENEWALS_PER_LEASE = 3
+
+_log = logging.getLogger("farebox.limit")
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """What one request drew. `headers` tell the client what is left."""
+
+    limits: Limits
+    request_id: str
+    draws: tuple[Draw, ...]
+    at: datetime
+    headers: Headers
+
+    async def end(self, usages: Sequence[Usage], *, was_sent: bool) -> None:
+        """Put the true amounts in the place of what was drawn; nothing counts of a request that was never
+        sent. A store that cannot answer leaves the estimate standing and the lease to run out.
+        """
+        await self.limits.end(self, _corrections(self.draws, usages, was_sent=was_sent))
+
+
+class Limits:
+    """The rate limits of this process's requests. Leases of open ones are renewed while there are any."""
+
+    def __init__(self, limiter: RateLimiter, clock: Clock, lease_ms: int) -> None:
+        self._limiter, self._clock, self._lease_ms = limiter, clock, lease_ms
+        self._open: dict[str, tuple[Draw, ...]] = {}
+        self._renewing: asyncio.Task[None] | None = None
+
+    async def admit(self, plan: Plan) -> Admission | None:
+        """Draw on all limits in one step, or on none; None when the plan touches none.
+
+        Raises `RateLimited` or `BrakeExceeded` for the limit that stands in the way for longest, and
+        `StoreFault`.
+        """
+        if not plan.draws:
+            return None
+        now = self._clock.now()
+        draws = tuple(_priced(draw, plan.quote) for draw in plan.draws)
+        levels = await self._limiter.admit(draws, now, self._leases_until(now))
+        short = shortest(levels)
+        if short is not None:
+            raise _refusal(short, levels, now)
+        self._keep(plan.request_id, draws)
+        return Admission(self, plan.request_id, draws, now, limit_headers(levels, now))
+
+    async def end(self, admission: Admission, corrections: Sequence[Draw]) -> None:
+        """Correct what an admission drew, and stop renewing it."""
+        self._open.pop(admission.request_id, None)
+        if not self._open and self._renewing is not None:
+            self._renewing.cancel()
+            self._renewing = None
+        if not corrections:
+            return
+        try:
+            await self._limiter.correct(corrections, admission.at)
+        except StoreFault as fault:
+            _log.warning("rate limits of %s are not corrected: %s", admission.request_id, fault)
+
+    async def renew(self) -> None:
+        """Move the lease of every place that this process's requests have."""
+        places = [draw for draws in self._open.values() for draw in draws]
+        try:
+            await self._limiter.renew(places, self._clock.now() + timedelta(milliseconds=self._lease_ms))
+        except StoreFault as fault:
+            _log.warning("places of %d requests not renewed: %s", len(self._open), fault)
+
+    def _leases_until(self, now: datetime) -> dict[LimitUnit, datetime]:
+        return {
+            LimitUnit.CONCURRENT: now + timedelta(milliseconds=self._lease_ms),
+            LimitUnit.AGENTS: now + AGENT_REMEMBERED,
+        }
+
+    def _keep(self, request_id: str, draws: Sequence[Draw]) -> None:
+        places = tuple(draw for draw in draws if draw.limit.unit is LimitUnit.CONCURRENT)
+        if places:
+            self._open[request_id] = places
+            self._renewing = self._renewing or asyncio.create_task(self._keep_renewing())
+
+    async def _keep_renewing(self) -> None:
+        while True:
+            await asyncio.sleep(self._lease_ms / 1000 / RENEWALS_PER_LEASE)
+            await self.renew()
+
+
+def _priced(draw: Draw, quote: Quote) -> Draw:
+    if draw.limit.unit is not LimitUnit.TOKENS:
+        return draw
+    classes = set(draw.limit.count)
+    tokens = min(quote.output_tokens_max, OUTPUT_GUESS_TOKENS) if "output" in classes else 0
+    if classes - {"output"}:
+        tokens += min(quote.input_tokens_expected, quote.input_tokens_bound)
+    return replace(draw, amount=max(1, tokens))
+
+
+def _corrections(draws: Sequence[Draw], usages: Sequence[Usage], *, was_sent: bool) -> tuple[Draw, ...]:
+    """Give what has to change, as differences; a place is given back whatever happened."""
+    changes = []
+    for draw in draws:
+        true_amount = 1 if was_sent else 0
+        if draw.limit.unit is LimitUnit.TOKENS:
+            true_amount = sum(used_tokens(draw.limit.count, usage) for usage in usages)
+        if draw.limit.unit is LimitUnit.CONCURRENT:
+            changes.append(draw)
+        elif draw.limit.unit is not LimitUnit.AGENTS and true_amount != draw.amount:
+            changes.append(replace(draw, amount=true_amount - draw.amount))
+    return tuple(changes)
+
+
+def _refusal(short: Level, levels: Sequence[Level], now: datetime) -> RateLimited | BrakeExceeded:
+    limit = short.draw.limit
+    braked = brake_and_cap(limit.name)
+    if braked is not None:
+        found = f"{short.used} of {limit.allowance_text()}"
+        return BrakeExceeded(*braked, session_of(limit.scope, short.draw.bucket), found, limit.contact)
+    wait_s = PLACE_RETRY_AFTER_S if short.fits_at is None else whole_seconds(short.fits_at - now)
+    return RateLimited(
+        limit=limit.name,
+        bucket=limit.scope.bucket_label(short.draw.bucket),
+        allowance_text=limit.allowance_text(),
+        used_text=_used_text(short),
+        retry_after_s=None if short.is_hopeless else wait_s,
+        fits_at=short.fits_at,
+        is_hopeless=short.is_hopeless,
+        contact=limit.contact,
+        limit_headers=tuple(limit_headers(levels, now)),
+    )
+
+
+def _used_text(short: Level) -> str:
+    if short.draw.limit.unit is LimitUnit.TOKENS:
+        return f"{short.used} are counted and this request needs about {short.draw.amount}"
+    return f"{short.used} are counted"

@@ -1,0 +1,1 @@
+"""What budgets stand at over HTTP: their rows, their resets and raises."""

@@ -1,0 +1,38 @@
+"""The tables are made as they are described, and what is read through an index is in it."""
+
+from farebox.adapters.aws.tables import BUDGETS, BY_SESSION, BY_TIME, KEYS, USAGE, creation
+from tests.support.dynamo import Deployment, ask
+
+
+def described(deployment: Deployment, name: str) -> dict[str, object]:
+    table: dict[str, object] = ask(deployment.port, "DescribeTable", {"TableName": name})["Table"]
+    return table
+
+
+def test_every_table_is_made_on_demand_with_its_key(deployment: Deployment) -> None:
+    names = deployment.names
+    keys = {}
+    for name in (names.keys, names.budgets, names.usage):
+        table = described(deployment, name)
+        assert table["BillingModeSummary"]["BillingMode"] == "PAY_PER_REQUEST"  # type: ignore[index]  # JSON
+        keys[name] = [part["AttributeName"] for part in table["KeySchema"]]  # type: ignore[attr-defined]  # JSON
+    assert keys == {names.keys: ["pk", "sk"], names.budgets: ["pk", "sk"], names.usage: ["id"]}
+
+
+def test_ledger_rows_alone_are_streamed(deployment: Deployment) -> None:
+    stream = {"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"}
+    assert described(deployment, deployment.names.usage)["StreamSpecification"] == stream
+    assert [table.stream for table in (KEYS, BUDGETS, USAGE)] == [False, False, True]
+
+
+def test_an_index_carries_what_is_summed_and_no_more() -> None:
+    by_name = {
+        index["IndexName"]: index["Projection"] for index in creation(USAGE, "u")["GlobalSecondaryIndexes"]
+    }
+    assert by_name == {
+        "by_time": {"ProjectionType": "INCLUDE", "NonKeyAttributes": list(BY_TIME.includes)},
+        "by_session": {"ProjectionType": "KEYS_ONLY"},
+    }
+    # DynamoDB takes twenty beside the keys.
+    assert len(BY_TIME.includes) <= 20
+    assert BY_SESSION.includes == ()

@@ -30,6 +30,7 @@ def test_every_variable_is_read() -> None:
         "FAREBOX_TOTAL_TIMEOUT_MS": "17",
         "FAREBOX_PING_MS": "180",
         "FAREBOX_MAX_BODY_BYTES": "1900",
+        "FAREBOX_WEBHOOK_URL": "https://hooks.example/services/x?y=1",
     }
     assert set(texts) == {variable_name(field.name) for field in fields(Settings)}
     assert load_settings(texts) == Settings(
@@ -46,6 +47,7 @@ def test_every_variable_is_read() -> None:
         total_timeout_ms=17,
         ping_ms=180,
         max_body_bytes=1900,
+        webhook_url="https://hooks.example/services/x?y=1",
     )
 
 
@@ -58,12 +60,36 @@ def test_every_variable_is_read() -> None:
         ("FAREBOX_HOLD_LEASE_S", "0", "FAREBOX_HOLD_LEASE_S: must be a whole number from 1 to 3600"),
         ("FAREBOX_LOG", "loud", "FAREBOX_LOG: must be one of json, off"),
         ("FAREBOX_URL", "fba-secret", "FAREBOX_URL: must be an http or https URL"),
+        *(
+            ("FAREBOX_WEBHOOK_URL", url, "FAREBOX_WEBHOOK_URL: must be an https URL, or http to this machine")
+            for url in ("http://hooks.example/x", "ftp://localhost/x", "//hooks.example")
+        ),
+        *(
+            (
+                "FAREBOX_WEBHOOK_URL",
+                url,
+                "FAREBOX_WEBHOOK_URL: must be a plain URL, without a user name or fragment",
+            )
+            for url in (
+                "https://a:b@hooks.example",
+                "https://hooks.example/#x",
+                "https://",
+                "https://x/ü",
+                "x",
+            )
+        ),
+        ("FAREBOX_WEBHOOK_URL", "https://hooks.example:x", "FAREBOX_WEBHOOK_URL: must be a URL"),
     ],
 )
 def test_a_value_that_is_wrong_names_its_variable_and_not_itself(name: str, text: str, told: str) -> None:
     with pytest.raises(ConfigInvalid) as refused:
         load_settings({name: text})
     assert refused.value.message == told
+
+
+@pytest.mark.parametrize("url", ["http://localhost:9/x", "http://127.0.0.1/", "http://[::1]:80", "https://h"])
+def test_a_webhook_is_https_or_on_this_machine(url: str) -> None:
+    assert load_settings({"FAREBOX_WEBHOOK_URL": url}).webhook_url == url
 
 
 def test_settings_do_not_show_the_admin_key() -> None:

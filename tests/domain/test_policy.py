@@ -3,6 +3,7 @@
 import pytest
 
 from farebox.domain.budget import Budget, OnExhausted, Scope, Unit
+from farebox.domain.budget.rate_limit import LimitUnit, RateLimit
 from farebox.domain.config import Policy, ProviderSpec, RoutingConfig, Workspace
 from farebox.domain.errors import ConfigInvalid
 from farebox.domain.policy import (
@@ -89,6 +90,7 @@ def test_every_kind_of_piece_is_read() -> None:
         budgets=(Budget("all", Scope(), Unit.USD, 12_500_000_000_000, "month", contact="#claude-help"),),
         organisation="acme",
         contact="#claude-help",
+        rate_limits=(RateLimit("rpm", Scope(), LimitUnit.REQUESTS, 5, "minute", contact="#claude-help"),),
     )
 
 

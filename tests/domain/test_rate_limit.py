@@ -208,7 +208,9 @@ def test_the_tightest_and_the_longest_wait_are_chosen() -> None:
     [
         (a_limit(120), "120 requests a minute"),
         (a_limit(5, "hour", LimitUnit.TOKENS), "5 tokens an hour"),
+        (a_limit(1), "1 request a minute"),
         (RateLimit("c", a_scope(), LimitUnit.CONCURRENT, 10), "10 requests at once"),
+        (RateLimit("c", a_scope(), LimitUnit.CONCURRENT, 1), "1 request at once"),
         (RateLimit("a", a_scope(), LimitUnit.AGENTS, 25), "25 agents in a session"),
     ],
 )

@@ -128,8 +128,8 @@ async def test_a_full_bucket_blocks_its_owner_alone_and_says_everything(tmp_path
         assert told.error == (
             402,
             "billing_error",
-            f"Budget 'key-day' (alice) is exhausted: {SPENT_TEXT} of $0.0215 spent. "
-            "What is left does not cover the least this request can cost. "
+            f"Budget 'key-day' (alice) does not cover this request: {SPENT_TEXT} of $0.0215 spent, "
+            "and it may cost up to $0.020324. "
             "It resets at 2026-11-24T00:00:00Z; ask ops@example.com to raise it.",
         )
         assert (await stage.ask(asking(), key="bob")).status == 200
@@ -225,7 +225,7 @@ async def test_a_token_budget_blocks_by_tokens_and_says_so(tmp_path: Path) -> No
         assert (
             (await stage.ask(asking()))
             .error[2]
-            .startswith("Budget 'b' is exhausted: 50 tokens of 1040 tokens spent.")
+            .startswith("Budget 'b' does not cover this request: 50 tokens of 1040 tokens spent, and")
         )
         assert (await stage.ask(asking(max_tokens=900))).status == 200
 

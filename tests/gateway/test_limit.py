@@ -46,7 +46,7 @@ async def test_the_request_after_the_last_is_refused_in_words_and_frees_as_told(
         assert told.error == (
             429,
             "rate_limit_error",
-            "Rate limit 'key-rpm' (alice) allows 2 requests a minute; 2 are counted. "
+            "Rate limit 'key-rpm' (alice) allows 2 requests a minute; counted now: 2. "
             "Try again in 51 s at 2026-11-23T12:01:01Z.",
         )
         assert (told.header("retry-after"), told.header("x-should-retry")) == ("51", None)
@@ -91,7 +91,7 @@ async def test_a_request_larger_than_the_limit_is_told_that_waiting_does_not_hel
             "false",
         )
         assert told.error[2].startswith(
-            "Rate limit 'tpm' allows 500 tokens a minute; 0 are counted and this request needs about 1"
+            "Rate limit 'tpm' allows 500 tokens a minute; counted now: 0, and this request needs about 1"
         )
         assert told.error[2].endswith(" Waiting does not help; ask ops@example.com to raise it.")
 
@@ -188,7 +188,7 @@ async def test_as_many_as_are_allowed_are_open_at_once(tmp_path: Path) -> None:
         assert told.error == (
             429,
             "rate_limit_error",
-            "Rate limit 'at-once' (alice@example.com) allows 1 requests at once; 1 are counted. "
+            "Rate limit 'at-once' (alice@example.com) allows 1 request at once; counted now: 1. "
             "Try again in 2 s.",
         )
         assert (told.header("retry-after"), told.header("x-should-retry")) == ("2", None)

@@ -210,7 +210,6 @@ async def test_after_a_cut_the_next_request_is_the_402_that_explains(tmp_path: P
         assert told.error[:2] == (402, "billing_error")
         assert told.error[2] == (
             f"Budget 'b' is exhausted: {usd_exact_text(spent)} of $0.10 spent. "
-            "What is left does not cover the least this request can cost. "
             "It resets at 2026-11-24T00:00:00Z; ask your farebox administrator to raise it."
         )
         assert len(stage.upstream.sent) == 1

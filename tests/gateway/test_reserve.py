@@ -185,8 +185,8 @@ def test_an_exhausted_budget_says_name_limit_spent_reset_and_whom_to_ask() -> No
 def test_what_is_left_and_does_not_suffice_is_said_so() -> None:
     told = refusal(shortage(Standing(settled=995), a_budget(tokens=1000, name="t", period="total")))
     assert told.message == (
-        "Budget 't' is exhausted: 995 tokens of 1000 tokens spent. "
-        "What is left does not cover the least this request can cost. "
+        "Budget 't' does not cover this request: 995 tokens of 1000 tokens spent, "
+        "and it may cost up to 10 tokens. "
         "It does not reset by itself; ask your farebox administrator to raise it."
     )
 

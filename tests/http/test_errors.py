@@ -26,12 +26,35 @@ def exhausted(**changes: Any) -> errors.BudgetExhausted:
         "window_end": RESET,
         "limit_text": "500 USD",
         "settled_text": "500.12 USD",
+        "needed_text": "2 USD",
+        "is_closed": True,
         "contact": "ops@example.com",
     }
     return errors.BudgetExhausted(**{**fields, **changes})
 
 
 HELD = errors.BudgetHeld("key-day", "", 2, "20 USD", "1 USD", "19.50 USD")
+
+QUOTA = ((b"x-ratelimit-limit-requests", b"120"),)
+
+
+def limited(**changes: object) -> errors.RateLimited:
+    fields: dict[str, Any] = {
+        "limit": "key-rpm",
+        "bucket": "alice",
+        "allowance_text": "120 requests a minute",
+        "used_text": "counted now: 120",
+        "retry_after_s": 12,
+        "fits_at": RESET,
+        "is_hopeless": False,
+        "limit_headers": QUOTA,
+    }
+    return errors.RateLimited(**{**fields, **changes})
+
+
+SPENT = errors.BrakeSpent("runaway", "session_usd", "s-1", "$20.00 of $20.00 spent")
+EXCEEDED = errors.BrakeExceeded("runaway", "agents_per_session", "s 1", "2 of 2 agents in a session", "#help")
+HOPELESS = limited(retry_after_s=None, fits_at=None, is_hopeless=True)
 
 TOLD = [
     (errors.RequestMalformed("model: is required."), 400, "invalid_request_error", FINAL),
@@ -44,6 +67,11 @@ TOLD = [
     (errors.ProviderUnresolved("None."), 400, "policy_blocked", FINAL),
     (exhausted(), 402, "billing_error", FINAL),
     (HELD, 429, "rate_limit_error", [(b"retry-after", b"2")]),
+    (limited(), 429, "rate_limit_error", [*QUOTA, (b"retry-after", b"12")]),
+    (limited(retry_after_s=60), 429, "rate_limit_error", [*QUOTA, *FINAL, (b"retry-after", b"60")]),
+    (HOPELESS, 429, "rate_limit_error", [*QUOTA, *FINAL]),
+    (SPENT, 402, "billing_error", FINAL),
+    (EXCEEDED, 429, "rate_limit_error", FINAL),
     (errors.ConfigInvalid("budgets[2].period", "is required"), 400, "invalid_request_error", FINAL),
     (errors.NotFound("key", "bob"), 404, "not_found_error", FINAL),
     (errors.Conflict("Taken."), 409, "conflict_error", FINAL),
@@ -111,10 +139,12 @@ def test_an_exhausted_budget_says_how_much_until_when_and_whom_to_ask() -> None:
 
 
 def test_an_exhausted_budget_without_end_contact_or_bucket_still_makes_sentences() -> None:
-    bare = exhausted(window_end=None, contact=None, bucket="", settled=499, settled_text="499 USD")
+    bare = exhausted(
+        window_end=None, contact=None, bucket="", settled=499, settled_text="499 USD", is_closed=False
+    )
     assert bare.message == (
-        "Budget 'platform-month' is exhausted: 499 USD of 500 USD spent. "
-        "What is left does not cover the least this request can cost. "
+        "Budget 'platform-month' does not cover this request: 499 USD of 500 USD spent, "
+        "and it may cost up to 2 USD. "
         "It does not reset by itself; ask your farebox administrator to raise it."
     )
 
@@ -138,3 +168,29 @@ def test_a_held_budget_says_when_to_try_again() -> None:
 def test_a_timeout_says_what_was_waited_for(waited_for: str, words: str) -> None:
     timeout = errors.UpstreamTimeout("api.example", waited_for, 500)
     assert timeout.message == f"Waited 500 ms for {words} from the provider at api.example."
+
+
+def test_a_rate_limit_says_what_is_allowed_what_is_counted_and_when_it_frees() -> None:
+    assert limited().message == (
+        "Rate limit 'key-rpm' (alice) allows 120 requests a minute; counted now: 120. "
+        "Try again in 12 s at 2026-12-01T00:00:00Z."
+    )
+    assert limited(bucket="", fits_at=None).message == (
+        "Rate limit 'key-rpm' allows 120 requests a minute; counted now: 120. Try again in 12 s."
+    )
+    assert HOPELESS.message == (
+        "Rate limit 'key-rpm' (alice) allows 120 requests a minute; counted now: 120. "
+        "Waiting does not help; ask your farebox administrator to raise it."
+    )
+
+
+def test_a_brake_says_which_how_much_and_how_it_is_lifted() -> None:
+    assert SPENT.message == (
+        "The runaway brake 'runaway' stopped this session: $20.00 of $20.00 spent (session_usd). "
+        "If the work is wanted, ask your farebox administrator to lift it: "
+        "farebox brakes lift s-1 --for 2h --reason '...'"
+    )
+    assert EXCEEDED.message == (
+        "The runaway brake 'runaway' stopped this session: 2 of 2 agents in a session (agents_per_session). "
+        "If the work is wanted, ask #help to lift it: farebox brakes lift 's 1' --for 2h --reason '...'"
+    )

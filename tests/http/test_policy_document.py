@@ -105,7 +105,6 @@ def test_the_example_becomes_pieces_in_normal_form() -> None:
     assert document.warnings == (
         "providers[1].type: this version does not serve 'bedrock' and refuses its requests",
         "configs[0].config.strategy.mode: this version asks the first target only and does not fall back",
-        "rate_limits[0]: rate limits are kept but not enforced by this version",
     )
     assert document.places[("key", "platform/alice")] == "keys[0]"
 
@@ -178,6 +177,7 @@ def test_plain_http_is_for_this_machine_or_for_those_who_ask_for_it() -> None:
 BUDGET = {"name": "b", "period": "day", "usd": 1}
 PROVIDER = {"slug": "p", "type": "anthropic"}
 RATE_LIMIT = {"name": "r", "per": "minute", "requests": 1}
+BRAKE = {"name": "b", "session_usd": 20}
 
 
 def one(section: str, fields: dict[str, Any], **changes: Any) -> dict[str, object]:
@@ -271,6 +271,16 @@ def one(section: str, fields: dict[str, Any], **changes: Any) -> dict[str, objec
         (one("rate_limits", RATE_LIMIT, requests="LEFT OUT"), "rate_limits[0]"),
         (one("rate_limits", RATE_LIMIT, tokens=1), "rate_limits[0]"),
         (one("rate_limits", RATE_LIMIT, per="month"), "rate_limits[0].per"),
+        (one("rate_limits", RATE_LIMIT, per="LEFT OUT"), "rate_limits[0]"),
+        (one("rate_limits", RATE_LIMIT, count=["output"]), "rate_limits[0]"),
+        (one("rate_limits", RATE_LIMIT, concurrent=1), "rate_limits[0]"),
+        (one("rate_limits", {"name": "r", "concurrent": 1}, per="minute"), "rate_limits[0]"),
+        (one("rate_limits", {"name": "r", "concurrent": 5_001}), "rate_limits[0].concurrent"),
+        (one("brakes", {"name": "b"}), "brakes[0]"),
+        (one("brakes", BRAKE, scope={"session": "*"}), "brakes[0].scope"),
+        (one("brakes", BRAKE, scope={"agent": "a"}), "brakes[0].scope"),
+        (one("brakes", BRAKE, agents_per_session=-1), "brakes[0].agents_per_session"),
+        ({"brakes": [BRAKE, BRAKE]}, "brakes[1].name"),
         (one("configs", {"slug": "c", "config": 5}), "configs[0].config"),
         (one("configs", {"slug": "c", "config": "{"}), "configs[0].config"),
         (one("configs", {"slug": "c", "config": "[]"}), "configs[0].config"),
@@ -365,3 +375,59 @@ def test_the_example_of_the_docs_is_a_sound_document() -> None:
 def test_every_field_of_a_section_is_in_the_docs(model: type[Section]) -> None:
     page = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text()
     assert [name for name in model.model_fields if f"`{name}`" not in page and f"{name}:" not in page] == []
+
+
+def test_limits_of_every_kind_and_brakes_become_pieces() -> None:
+    document = parse_policy(
+        {
+            "rate_limits": [
+                {
+                    "name": "tpm",
+                    "scope": {"key": "*"},
+                    "tokens": 50_000,
+                    "count": ["output"],
+                    "per": "minute",
+                },
+                {"name": "at-once", "concurrent": 10},
+            ],
+            "brakes": [
+                {
+                    "name": "runaway",
+                    "scope": {"workspace": "platform"},
+                    "session_usd": 20,
+                    "agent_usd": 0.1,
+                    "session_requests_per_minute": 60,
+                    "agents_per_session": 25,
+                }
+            ],
+        }
+    )
+    assert (document.pieces, document.warnings) == (
+        (
+            Piece(
+                "rate_limit",
+                "tpm",
+                {
+                    "name": "tpm",
+                    "scope": {"key": ["*"]},
+                    "tokens": 50_000,
+                    "count": ["output"],
+                    "per": "minute",
+                },
+            ),
+            Piece("rate_limit", "at-once", {"name": "at-once", "concurrent": 10}, 1),
+            Piece(
+                "brake",
+                "runaway",
+                {
+                    "name": "runaway",
+                    "scope": {"workspace": ["platform"]},
+                    "session_usd": "20",
+                    "agent_usd": "0.1",
+                    "session_requests_per_minute": 60,
+                    "agents_per_session": 25,
+                },
+            ),
+        ),
+        (),
+    )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -60,7 +60,7 @@ class FailingThresholds:
     async def untold(self, *, limit: int = 100) -> Sequence[Crossing]:
         return await self._thresholds.untold(limit=limit)
 
-    async def told(self, crossing: Crossing, at: object) -> None:
+    async def told(self, crossing: Crossing, at: datetime) -> None:
         raise NotImplementedError
 
 
@@ -246,10 +246,10 @@ async def test_an_index_of_decided_ones_saves_asking_and_is_bounded(scene: Scene
     assert REMEMBERED_MAX > 1_000
 
 
-async def until_true(condition: object) -> None:
+async def until_true(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
-        while not condition():  # type: ignore[operator]  # a function without arguments
-            await asyncio.sleep(0.001)
+        while not condition():
+            await asyncio.sleep(0)
 
 
 async def test_it_decides_as_requests_end_and_finds_what_a_dead_process_left(scene: Scene) -> None:
@@ -335,8 +335,8 @@ async def _play(folder: Path, steps: list[tuple[str, int]]) -> None:
 DAY = "2026-11-23"
 
 
-def _whole_hour(moment: object) -> object:
-    return NOON + ((moment - NOON) // HOUR) * HOUR  # type: ignore[operator]  # a datetime
+def _whole_hour(moment: datetime) -> datetime:
+    return NOON + ((moment - NOON) // HOUR) * HOUR
 
 
 def test_eight_workers_on_one_file_decide_each_threshold_exactly_once(tmp_path: Path) -> None:

@@ -50,7 +50,6 @@ steps = st.lists(
     min_size=1,
     max_size=9,
 )
-HARMLESS = [fault for fault in Fault if fault is not Fault.LATE]
 
 
 async def insisting(call: Callable[[], Awaitable[Answer]]) -> Answer:
@@ -118,11 +117,12 @@ async def run(
         await transport.aclose()
 
 
-@given(
-    plan=steps,
-    faults=st.lists(st.sampled_from(HARMLESS), max_size=25),
-    patience=st.sampled_from([BRISK, HASTY, replace(BRISK, tries=1)]),
-)
+patiences = st.sampled_from([BRISK, HASTY, replace(BRISK, tries=1)])
+scripts = st.lists(st.sampled_from([fault for fault in Fault if fault is not Fault.LATE]), max_size=25)
+late_scripts = st.lists(st.sampled_from(list(Fault)), max_size=25)
+
+
+@given(plan=steps, faults=scripts, patience=patiences)
 @settings(max_examples=60)
 def test_no_fault_moves_money_twice_or_not_at_all(
     ministack: Ministack, plan: list[Step], faults: list[Fault], patience: Patience
@@ -130,12 +130,51 @@ def test_no_fault_moves_money_twice_or_not_at_all(
     asyncio.run(run(ministack.port, plan, faults, patience, forgets_tokens=True))
 
 
-@given(plan=steps, faults=st.lists(st.sampled_from(list(Fault)), max_size=25))
+# Only a client token tells a request that was on its way while its request was voided from a new one.
+@given(plan=steps, faults=late_scripts)
 @settings(max_examples=30)
 def test_a_request_that_arrives_late_changes_nothing_any_more(
     ministack: Ministack, plan: list[Step], faults: list[Fault]
 ) -> None:
     asyncio.run(run(ministack.port, plan, faults, BRISK, forgets_tokens=False))
+
+
+@pytest.mark.proof
+@pytest.mark.timeout(600)
+@given(plan=steps, faults=scripts, patience=patiences)
+@settings(max_examples=1_500)
+def test_no_fault_moves_money_twice_or_not_at_all_at_length(
+    ministack: Ministack, plan: list[Step], faults: list[Fault], patience: Patience
+) -> None:
+    asyncio.run(run(ministack.port, plan, faults, patience, forgets_tokens=True))
+
+
+async def test_a_reservation_of_unknown_outcome_is_given_back_by_a_void(
+    deployment: Deployment, transport: Http1Transport
+) -> None:
+    clock, day = FixedClock(), a_budget(name="day", limit=100)
+    async with FaultProxy(deployment.port, [Fault.CUT_AFTER]) as proxy:
+        store = deployment.store(transport, clock, port=proxy.port, patience=replace(BRISK, tries=1))
+        with pytest.raises(StoreFault):
+            await store.ledger.reserve(a_hold("r1", a_touch(40, budget=day)))
+        (row,) = await store.reports.standings([day], NOON)
+        assert (row.standing.settled, row.standing.held) == (0, 40)
+        await store.ledger.void("r1")
+        (row,) = await store.reports.standings([day], NOON)
+        assert (row.standing.settled, row.standing.held) == (0, 0)
+        assert await store.reports.verify() == []
+
+
+async def test_a_reservation_that_nobody_knows_of_is_swept_like_a_dead_processs(
+    deployment: Deployment, transport: Http1Transport
+) -> None:
+    clock, day = FixedClock(), a_budget(name="day", limit=100)
+    async with FaultProxy(deployment.port, [Fault.CUT_AFTER]) as proxy:
+        store = deployment.store(transport, clock, port=proxy.port, patience=replace(BRISK, tries=1))
+        hold = a_hold("r1", a_touch(40, budget=day))
+        with pytest.raises(StoreFault):
+            await store.ledger.reserve(hold)
+        assert await store.ledger.expired_holds(hold.lease_until) == [hold]
 
 
 async def test_a_step_whose_answer_was_lost_is_known_by_its_hold_alone(

@@ -11,6 +11,7 @@ from typing import Any
 import httpx2
 
 from farebox.adapters.local.keys import LocalKeys
+from farebox.adapters.local.sql.spending import LocalSpendingHistory
 from farebox.adapters.local.store import LocalStore
 from farebox.domain.errors import Conflict, NotFound
 from farebox.domain.identity import GatewayKey, key_hash
@@ -101,6 +102,7 @@ def admin_ports(store: LocalStore, clock: FixedClock) -> AdminPorts:
         clock=clock,
         randomness=CountingBytes(),
         metrics=lambda: "farebox_requests_total 7\n",
+        spending=LocalSpendingHistory(store.database),
     )
 
 

@@ -23,6 +23,7 @@ KINDS: list[tuple[str, str, dict[str, Any], dict[str, Any]]] = [
     ("/v1/admin/workspaces", "w", {"slug": "w"}, {"models": ["claude-*"]}),
     ("/v1/policies/usage-limits", "b", {"name": "b", "period": "day", "usd": "1"}, {"usd": "2"}),
     ("/v1/policies/rate-limits", "r", {"name": "r", "per": "minute", "requests": 1}, {"requests": 2}),
+    ("/v1/policies/brakes", "b", {"name": "b", "session_usd": "20"}, {"session_usd": "30"}),
 ]
 
 

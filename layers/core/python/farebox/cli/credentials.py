@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from farebox.cli.offer import Offer
+from farebox.compose.settings import load_settings, process_environment
 from farebox.domain.errors import ConfigInvalid, Conflict
 from farebox.http.admin.issue import KeyAttributes, issue_admin_key, issue_gateway_key
 from farebox.http.admin.ports import AdminPorts
@@ -53,6 +54,11 @@ async def prepare_credentials(
     credentials = replace(known, base_url=base_url, admin_url=base_url)
     write_credentials(path, credentials)
     return credentials
+
+
+def credentials_path(data: Path | None) -> Path:
+    """Say where commands look: in the directory that was named, else in the environment's."""
+    return (data or Path(load_settings(process_environment()).data)) / CREDENTIALS_FILE
 
 
 def read_credentials(path: Path) -> Credentials | None:

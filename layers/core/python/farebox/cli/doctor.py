@@ -9,13 +9,12 @@ import http.client
 import json
 import ssl
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import typer
 
@@ -24,7 +23,8 @@ from farebox.cli.admin.client import AdminClient, GatewayRefused, GatewayUnreach
 from farebox.cli.claude import KEY_HEADER, OTHER_ROUTES, find_credentials, header_names
 from farebox.cli.credentials import Credentials
 from farebox.cli.options import AsJson, Data
-from farebox.cli.tables import print_json
+from farebox.cli.probe import Reply, ask
+from farebox.cli.tables import counted, print_json
 from farebox.compose.clock import system_clock
 from farebox.compose.prices import load_prices
 from farebox.compose.settings import Settings, load_settings, process_environment
@@ -34,17 +34,14 @@ from farebox.domain.identity import GATEWAY_KEY_PREFIX
 from farebox.domain.price import PriceBook
 from farebox.ports import Clock
 from farebox.providers.anthropic import DEFAULT_BASE_URL
-from farebox.providers.base import split_base_url
 from farebox.providers.registry import PROVIDERS
 
 CLAUDE_CODE_MODELS = ("claude-opus-5-5", "claude-sonnet-5-5", "claude-haiku-5-5")
 RECENT_REQUESTS = 200
-ANSWER_S = 30.0
-CONNECT_S = 10.0
 SKEW_MAX_S = 60
-# The demo model writes 4 tokens every 20 ms, so this answer takes 400 ms when nobody collects it first.
-STREAMED_TOKENS = 80
-STREAM_SPREAD_MIN_MS = 150
+# The demo model writes 4 tokens every 20 ms, so this answer takes 240 ms when nobody collects it first.
+STREAMED_TOKENS = 48
+STREAM_SPREAD_MIN_MS = 120
 STREAM_PIECES_MIN = 5
 
 Environment = Mapping[str, str]
@@ -66,29 +63,6 @@ class Check:
     state: State
     found: str
     mend: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """What the data plane said. `at_ms` has the moment at which each piece of the body arrived."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-    at_ms: tuple[int, ...]
-
-    @property
-    def is_of_provider(self) -> bool:
-        """Whether a provider said it. What the gateway says by itself names none."""
-        return "x-farebox-provider" in self.headers
-
-    @property
-    def message(self) -> str:
-        """Give the words of an error, on one line."""
-        try:
-            return " ".join(str(json.loads(self.body)["error"]["message"]).split())
-        except (ValueError, KeyError, TypeError):
-            return f"HTTP status {self.status}"
 
 
 def doctor_command(as_json: AsJson = False, data: Data = None) -> None:
@@ -121,8 +95,8 @@ def check_gateway(
 ) -> Iterator[Check]:
     """Check a gateway from the outside in; nothing of it is asked when it does not answer."""
     try:
-        health = _ask(clock, base_url, "GET", "/healthz")
-        described = _ask(clock, base_url, "GET", "/admin/openapi.json")
+        health = ask(clock, base_url, "GET", "/healthz")
+        described = ask(clock, base_url, "GET", "/admin/openapi.json")
     except (OSError, http.client.HTTPException, FareboxError) as error:
         yield Check("gateway", State.FAIL, f"{base_url} does not answer: {error}", "start `farebox serve`")
         return
@@ -137,10 +111,27 @@ def check_gateway(
         return
     yield Check("admin key", State.OK, "the admin plane takes it")
     key = credentials.gateway_key if credentials else None
+    if key is not None:
+        yield check_gateway_key(base_url, key, clock)
     for row in providers:
         yield from check_provider(row, base_url, key, clock)
     yield check_prices(prices, recent, clock.now())
-    yield check_streaming(providers, base_url, key, clock)
+    yield check_streaming(admin, providers, base_url, key, clock)
+
+
+def check_gateway_key(base_url: str, key: str, clock: Clock) -> Check:
+    """List models with the gateway key: free, and refused when the key is."""
+    try:
+        reply = ask(clock, base_url, "GET", "/v1/models", headers={KEY_HEADER: key})
+    except (OSError, http.client.HTTPException) as error:
+        return Check("gateway key", State.FAIL, f"the gateway broke off: {error}", "read the gateway's log")
+    if reply.status == 200:
+        return Check("gateway key", State.OK, "the gateway takes it")
+    if reply.status == 401:
+        found = "the gateway key in credentials.json, or of FAREBOX_GATEWAY_KEY, is not valid"
+        mend = "make a new one: farebox keys create --name NAME --save"
+        return Check("gateway key", State.FAIL, found, mend)
+    return Check("gateway key", State.WARN, f"not proven: {reply.message}", "read the gateway's log")
 
 
 def check_provider(row: Mapping[str, Any], base_url: str, key: str | None, clock: Clock) -> Iterator[Check]:
@@ -157,6 +148,10 @@ def check_provider(row: Mapping[str, Any], base_url: str, key: str | None, clock
     if row["credential"] == CALLER_CREDENTIAL:
         found = "each caller brings their own login or key; nothing to prove here"
         yield Check(f"{name}, credential", State.OK, found)
+    elif not str(row["credential"]).startswith(("env:", "file:")):
+        found = f"a gateway on a laptop cannot read {row['credential']}"
+        mend = "put the credential in env:NAME or file:PATH"
+        yield Check(f"{name}, credential", State.FAIL, found, mend)
     elif key is None:
         mend = "run doctor where credentials.json is"
         yield Check(f"{name}, credential", State.WARN, "not proven without a gateway key", mend)
@@ -175,12 +170,16 @@ def check_prices(prices: PriceBook, recent: list[dict[str, Any]], now: datetime)
     if unknown:
         mend = "update farebox, or give the provider `prices` for them; until then a ceiling is charged"
         return Check("prices", State.WARN, f"no price for {', '.join(unknown)}", mend)
-    used = len({row["model"] for row in recent})
-    return Check("prices", State.OK, f"known for Claude Code's defaults and the {used} model(s) used lately")
+    priced = [row for row in recent if row["cost_status"] == "priced" and row["outcome"] != "refused"]
+    used = counted(len({row["model"] for row in priced}), "model")
+    lately = f", and for {used} used lately" if priced else ""
+    return Check("prices", State.OK, f"known for Claude Code's defaults{lately}")
 
 
-def check_streaming(providers: list[dict[str, Any]], base_url: str, key: str | None, clock: Clock) -> Check:
-    """Stream an answer of the demo model and look at when its pieces arrive."""
+def check_streaming(
+    admin: AdminClient, providers: list[dict[str, Any]], base_url: str, key: str | None, clock: Clock
+) -> Check:
+    """Stream an answer of the demo model, look at when its pieces arrive, and say what it was booked at."""
     slug = next((row["slug"] for row in providers if row["type"] == DEMO_TYPE), None)
     if slug is None:
         mend = "add {slug: demo, type: demo} to the providers of the policy file to have it checked"
@@ -195,10 +194,22 @@ def check_streaming(providers: list[dict[str, Any]], base_url: str, key: str | N
         "messages": [{"role": "user", "content": f"demo: long {STREAMED_TOKENS}"}],
     }
     try:
-        reply = _ask(clock, base_url, "POST", "/v1/messages", body, {KEY_HEADER: key})
+        reply = ask(clock, base_url, "POST", "/v1/messages", body, {KEY_HEADER: key})
     except (OSError, http.client.HTTPException) as error:
         return Check("streaming", State.FAIL, f"the stream broke off: {error}", "read the gateway's log")
-    return judge_stream(reply)
+    judged = judge_stream(reply)
+    return replace(judged, found=judged.found + _booked(admin, reply))
+
+
+def _booked(admin: AdminClient, reply: Reply) -> str:
+    """Say what a request was booked at; nothing where it was not."""
+    try:
+        rows = admin.get("requests", limit=RECENT_REQUESTS)["rows"]
+    except (GatewayRefused, GatewayUnreachable):
+        return ""
+    own_id = reply.headers.get("x-farebox-request-id")
+    booked = next((row["charged_usd"] for row in rows if row["id"] == own_id), None)
+    return f"; booked as a demo request of ${booked}" if booked and reply.status == 200 else ""
 
 
 def judge_stream(reply: Reply) -> Check:
@@ -211,7 +222,7 @@ def judge_stream(reply: Reply) -> Check:
         return Check("streaming", State.FAIL, "the stream ended before message_stop", mend)
     spread_ms = reply.at_ms[-1] - reply.at_ms[0]
     if len(reply.at_ms) < STREAM_PIECES_MIN or spread_ms < STREAM_SPREAD_MIN_MS:
-        found = f"buffered: {len(reply.at_ms)} piece(s) within {spread_ms} ms"
+        found = f"buffered: {counted(len(reply.at_ms), 'piece')} within {spread_ms} ms"
         mend = "switch off response buffering in the proxy or load balancer before the gateway"
         return Check("streaming", State.FAIL, found, mend)
     if b"event: ping" not in reply.body:
@@ -299,7 +310,7 @@ def _skew(name: str, date: str | None, clock: Clock) -> Iterator[Check]:
 def _reach(name: str, url: str, clock: Clock) -> Iterator[Check]:
     """Connect as the gateway does, without a proxy, and let the provider say what time it is."""
     try:
-        reply = _ask(clock, url, "HEAD", "/")
+        reply = ask(clock, url, "HEAD", "/")
     except ssl.SSLError as error:
         mend = "trust the certificate of the proxy in between, or mend base_url"
         yield Check(name, State.FAIL, f"no TLS with {url}: {error.reason or error}", mend)
@@ -323,7 +334,7 @@ def _prove_credential(name: str, row: Mapping[str, Any], base_url: str, key: str
         return Check(name, State.WARN, f"not proven: no model known for {', '.join(allowed)}", mend)
     body = {"model": f"@{row['slug']}/{model}", "messages": [{"role": "user", "content": "Hello"}]}
     try:
-        reply = _ask(clock, base_url, "POST", "/v1/messages/count_tokens", body, {KEY_HEADER: key})
+        reply = ask(clock, base_url, "POST", "/v1/messages/count_tokens", body, {KEY_HEADER: key})
     except (OSError, http.client.HTTPException) as error:
         return Check(name, State.FAIL, f"the gateway broke off: {error}", "read the gateway's log")
     return judge_credential(name, str(row["credential"]), reply)
@@ -347,45 +358,3 @@ def judge_credential(name: str, reference: str, reply: Reply) -> Check:
         mend = "this is the network between gateway and provider, not the credential"
         return Check(name, State.FAIL, reply.message, mend)
     return Check(name, State.FAIL, reply.message, f"make {reference} readable for the gateway")
-
-
-def _ask(
-    clock: Clock,
-    url: str,
-    method: str,
-    path: str,
-    body: Mapping[str, object] | None = None,
-    headers: Mapping[str, str] | None = None,
-) -> Reply:
-    """Ask once, directly, and note when each piece of the answer arrives.
-
-    Raises `OSError`, `HTTPException`, and `ConfigInvalid` for a URL that is none.
-    """
-    origin, prefix = split_base_url(url)
-    connection = _connection(urlsplit(url).scheme, origin.host, origin.port)
-    try:
-        connection.connect()
-        connection.sock.settimeout(ANSWER_S)
-        connection.request(
-            method,
-            prefix + path,
-            None if body is None else json.dumps(body),
-            {"content-type": "application/json", "user-agent": f"farebox-doctor/{__version__}"}
-            | dict(headers or {}),
-        )
-        answer = connection.getresponse()
-        pieces, at_ms = [], []
-        while piece := answer.read1(65_536):
-            pieces.append(piece)
-            at_ms.append(clock.monotonic_ms())
-        named = {name.lower(): value for name, value in answer.getheaders()}
-        return Reply(answer.status, named, b"".join(pieces), tuple(at_ms))
-    finally:
-        connection.close()
-
-
-def _connection(scheme: str, host: str, port: int) -> http.client.HTTPConnection:
-    if scheme == "https":
-        context = ssl.create_default_context()
-        return http.client.HTTPSConnection(host, port, timeout=CONNECT_S, context=context)
-    return http.client.HTTPConnection(host, port, timeout=CONNECT_S)

@@ -207,7 +207,8 @@ class _Commands(TyperGroup):
         first_line, load = _COMMANDS[name]
         loaded = get_command(load())
         loaded.help = loaded.help or first_line
-        name_values(loaded)
+        if isinstance(loaded, TyperCommand | TyperGroup):
+            name_values(loaded)
         return name, loaded, rest
 
     def invoke(self, ctx: Any) -> Any:

@@ -28,4 +28,5 @@ def name_values(command: TyperCommand | TyperGroup) -> None:
             parameter.metavar = str(parameter.name).upper()
     if isinstance(command, TyperGroup):
         for inner in command.commands.values():
-            name_values(inner)
+            if isinstance(inner, TyperCommand | TyperGroup):
+                name_values(inner)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def program_line(called_as: str, python: str, folder: Path, search_path: str) -> str:
-    """Give the words for a shell in `folder`; `called_as` and `python` are `sys.argv[0]`, `sys.executable`."""
+    """Give the words for a shell in `folder`; `called_as` and `python` are as in `sys`."""
     if Path(called_as).name == "__main__.py":
         return f"{_shown(Path(python), folder)} -m farebox"
     # Not resolved: the Python behind a virtual environment's link would not find the package.

@@ -28,6 +28,7 @@ from farebox.http.admin.ports import AdminPorts
 from farebox.http.data_plane import DataPlane
 from farebox.http.errors import status_of
 from farebox.http.policy_document import parse_policy_text
+from farebox.http.server_protocol import BoundedHttpProtocol
 
 ACTOR = "serve"
 SWEEP_EVERY_MS = 15_000
@@ -83,9 +84,10 @@ class _OurOwnStop(logging.Filter):
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if str(record.msg).startswith("Cancel %s running task(s)"):
+        if str(record.msg).startswith("Cancel %s running task(s)") and isinstance(record.args, tuple):
+            count = int(str(record.args[0]))
             record.levelno, record.levelname = logging.WARNING, "WARNING"
-            record.msg = "%s open request(s) were cut: FAREBOX_DRAIN_S was over"
+            record.msg, record.args = f"cut {counted(count, 'open request')}: FAREBOX_DRAIN_S is over", ()
         error = record.exc_info[1] if record.exc_info else None
         return not (isinstance(error, asyncio.CancelledError) and error.args == (STOP_MESSAGE,))
 
@@ -171,7 +173,8 @@ def server_config(plane: DataPlane, settings: Settings) -> uvicorn.Config:
     """Give the HTTP server's settings. Its own headers stay off: the provider's `date` and `server` pass."""
     return uvicorn.Config(
         plane,
-        http="httptools",
+        http=BoundedHttpProtocol,
+        ws="none",
         proxy_headers=False,
         lifespan="off",
         log_config=None,

@@ -43,4 +43,4 @@ def serve(
 
 def _named(directory: Path) -> str:
     """Name a data directory for commands, unless they find it by themselves."""
-    return "" if directory == Path(Settings.data) else f" --data {shlex.quote(str(directory))}"
+    return "" if directory == Path(Settings().data) else f" --data {shlex.quote(str(directory))}"

@@ -51,6 +51,11 @@ def print_table(
     Console(width=width).print(table)
 
 
+def counted(count: int, noun: str) -> str:
+    """Write '1 request', '2 requests'."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def cell_text(value: object) -> str:
     """Write one value for people."""
     if value is None or value in ("", [], {}):

@@ -23,6 +23,7 @@ FareboxError
     ├── UpstreamFault           the provider, or the way to it
     │   ├── UpstreamUnreachable     nothing was sent
     │   ├── UpstreamTimeout         it was sent, and no answer came in time
+    │   ├── UpstreamStatusUnusable  it sends elsewhere, or its status is none: no answer, no work done
     │   └── UpstreamCut             the answer broke off, or was not HTTP
     └── StoreFault              the ledger or the key store cannot answer: refuse closed
 """
@@ -136,7 +137,7 @@ class CredentialMissing(Refusal):
 
 @dataclass(eq=False)
 class BudgetExhausted(Refusal):
-    """Amounts are picodollars or tokens, by `unit`."""
+    """Amounts are picodollars or tokens, by `unit`. `is_closed` says that nothing at all is let through."""
 
     budget: str
     bucket: str
@@ -147,6 +148,8 @@ class BudgetExhausted(Refusal):
     window_end: datetime | None
     limit_text: str
     settled_text: str
+    needed_text: str
+    is_closed: bool
     contact: str | None = None
 
     @property
@@ -155,12 +158,13 @@ class BudgetExhausted(Refusal):
         end = self.window_end
         reset = f"It resets at {end:%Y-%m-%dT%H:%M:%SZ}" if end else "It does not reset by itself"
         who = self.contact or "your farebox administrator"
-        is_spent = self.settled >= self.limit
-        left = "" if is_spent else " What is left does not cover the least this request can cost."
-        return (
-            f"Budget '{self.budget}'{bucket} is exhausted: {self.settled_text} of {self.limit_text} spent."
-            f"{left} {reset}; ask {who} to raise it."
+        spent = f"{self.settled_text} of {self.limit_text} spent"
+        state = (
+            f"is exhausted: {spent}."
+            if self.is_closed
+            else f"does not cover this request: {spent}, and it may cost up to {self.needed_text}."
         )
+        return f"Budget '{self.budget}'{bucket} {state} {reset}; ask {who} to raise it."
 
 
 @dataclass(eq=False)
@@ -329,6 +333,20 @@ class UpstreamCut(UpstreamFault):
     @property
     def message(self) -> str:
         return f"The provider at {self.host} broke off its answer: {self.detail}."
+
+
+@dataclass(eq=False)
+class UpstreamStatusUnusable(UpstreamFault):
+    host: str
+    status: int
+    dispatched = False
+
+    @property
+    def message(self) -> str:
+        return (
+            f"The provider at {self.host} answered with status {self.status}, which is not an answer "
+            "to a request. Check the provider's base_url."
+        )
 
 
 @dataclass(eq=False)

@@ -84,12 +84,13 @@ class Piece:
 
 
 class Action(StrEnum):
-    """What becomes of a piece."""
+    """What becomes of a piece; REPLACED is said of one that was built in and is no longer there."""
 
     CREATED = "created"
     CHANGED = "changed"
     UNCHANGED = "unchanged"
     PRUNED = "pruned"
+    REPLACED = "replaced"
 
 
 @dataclass(frozen=True, slots=True)

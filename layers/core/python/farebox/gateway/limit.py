@@ -162,5 +162,5 @@ def _refusal(short: Level, levels: Sequence[Level], now: datetime) -> RateLimite
 
 def _used_text(short: Level) -> str:
     if short.draw.limit.unit is LimitUnit.TOKENS:
-        return f"{short.used} are counted and this request needs about {short.draw.amount}"
-    return f"{short.used} are counted"
+        return f"counted now: {short.used}, and this request needs about {short.draw.amount}"
+    return f"counted now: {short.used}"

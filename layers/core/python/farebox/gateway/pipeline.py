@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
+from farebox.domain.errors import UpstreamCut
 from farebox.domain.plan import Plan
 from farebox.domain.price import ListedModel, PriceBook
 from farebox.gateway.authenticate import authenticate, with_metadata
@@ -17,7 +18,7 @@ from farebox.gateway.charging.quota import Quota
 from farebox.gateway.incoming import IncomingRequest
 from farebox.gateway.limit import Limits
 from farebox.gateway.models import listed_models
-from farebox.gateway.relay import answer_headers, is_event_stream, read_whole
+from farebox.gateway.relay import answer_headers, breaks_off, is_event_stream, read_whole
 from farebox.gateway.reserve import HoldTerms, mark_exhausted, reserve
 from farebox.gateway.resolve import choose_target, resolve
 from farebox.gateway.route import outgoing_call, route
@@ -91,6 +92,8 @@ class Gateway:
             headers = with_limits(headers, journal.admission.headers)
         if not is_event_stream(source):
             body = await read_whole(source)
+            if breaks_off(source, body):
+                raise UpstreamCut("the provider", "its JSON ends too soon")
             await self.settler.answered(journal, source, body)
             return Answer(source.status, headers, body)
         journal.first_byte()
@@ -112,6 +115,7 @@ class Gateway:
         body = await request.read_body()
         head = read_head(body)
         target, option_path = choose_target(request, head, caller, policy)
+        self.providers.of(target.provider)  # refuses kinds that are not served, credential unread
         call = await outgoing_call(request, body, head, target, caller, self.secrets)
         source = await self.providers.send(target.provider, call)
         headers = answer_headers(source, target, caller, request.request_id, option_path)

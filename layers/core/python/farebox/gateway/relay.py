@@ -31,6 +31,14 @@ async def read_whole(source: HttpAnswer) -> bytes:
         await source.aclose()
 
 
+def breaks_off(source: HttpAnswer, body: bytes) -> bool:
+    """Say whether a JSON answer ends before its object does, as when a server closes early."""
+    content_type = (find(source.headers, b"content-type") or b"").lower()
+    is_plain = find(source.headers, b"content-encoding") in (None, b"identity")
+    is_json = is_plain and content_type.startswith(b"application/json")
+    return is_success(source.status) and is_json and not body.rstrip().endswith(b"}")
+
+
 def is_event_stream(source: HttpAnswer) -> bool:
     """Say whether the answer is a stream of events; errors never are."""
     content_type = (find(source.headers, b"content-type") or b"").lower()

@@ -188,6 +188,8 @@ def refusal(shortage: Shortage) -> BudgetExhausted | BudgetHeld | BrakeSpent:
             window_end=touch.window.end,
             limit_text=budget.amount_text(budget.limit),
             settled_text=budget.amount_text(standing.settled),
+            needed_text=budget.amount_text(touch.amount),
+            is_closed=standing.is_marked or standing.settled >= budget.limit,
             contact=budget.contact,
         )
     return BudgetHeld(

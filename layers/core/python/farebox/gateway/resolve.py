@@ -42,6 +42,7 @@ def resolve(
     Raises `PolicyRefused`, `ProviderUnresolved` and `RequestMalformed`.
     """
     target, option_path = choose_target(request, head, caller, policy)
+    provider = providers.of(target.provider)
     billing = _billing(caller, target)
     session_id = caller.session_id or _printable(head.session_id)
     subject = _subject(policy, caller, target, session_id)
@@ -66,7 +67,7 @@ def resolve(
         quote=_quote(
             head,
             inputs.bound(conversation, head.messages, head.input.bound_tokens),
-            is_cuttable=head.is_stream and providers.of(target.provider).cancel_stops_billing,
+            is_cuttable=head.is_stream and provider.cancel_stops_billing,
         ),
         option_path=option_path,
         conversation=conversation,

@@ -1,4 +1,4 @@
-"""Times as the outside writes them: RFC 3339, and spans such as 30d that count from now."""
+"""Times as the outside writes them: RFC 3339, a day, and spans such as 30d that count from now."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from datetime import UTC, datetime, timedelta
 
 _SPAN = re.compile(r"([1-9][0-9]{0,5})([smhdw])")
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 _SPAN_MAX = timedelta(days=36_500)
 
@@ -43,12 +44,12 @@ def read_span(text: str) -> timedelta:
 
 
 def read_before(text: str, now: datetime) -> datetime:
-    """Read a moment, or a span that ends now. Raises `ValueError`."""
+    """Read a moment, a day, or a span that ends now. Raises `ValueError`."""
     return _read(text, now, -1)
 
 
 def read_after(text: str, now: datetime) -> datetime:
-    """Read a moment, or a span that begins now. Raises `ValueError`."""
+    """Read a moment, a day, or a span that begins now. Raises `ValueError`."""
     return _read(text, now, 1)
 
 
@@ -56,8 +57,9 @@ def _read(text: str, now: datetime, direction: int) -> datetime:
     if _SPAN.fullmatch(text):
         return now + direction * read_span(text)
     try:
-        return read_moment(text)
+        return read_moment(f"{text}T00:00:00Z" if _DAY.fullmatch(text) else text)
     except ValueError:
         raise ValueError(
-            "must be a span such as 30d or 12h, or a time such as 2027-01-31T00:00:00Z"
+            "must be a span such as 30d or 12h, a day such as 2027-01-31 (its midnight UTC), "
+            "or a time such as 2027-01-31T00:00:00Z"
         ) from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Annotated, TypeVar
 
 from pydantic import BeforeValidator, Field, ValidationError
@@ -40,6 +41,21 @@ from farebox.http.policy_text import plain_json, read_policy_text
 SectionType = TypeVar("SectionType", bound=Section)
 
 PROVIDER_TYPES_SERVED = ("anthropic", "demo")
+CREDENTIALS_READ = (CALLER_CREDENTIAL, "env:", "file:")
+"""How a credential begins that a gateway on a laptop can read."""
+
+# pydantic would name its own classes.
+_SHAPES: Mapping[str, str] = {
+    "model_type": "an object with fields",
+    "model_attributes_type": "an object with fields",
+    "dict_type": "an object with fields",
+    "list_type": "a list",
+    "string_type": "text",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "bool_type": "true or false",
+    "invalid_key": "named by text: quote it",
+}
 
 
 class ConfigSection(Section):
@@ -140,9 +156,9 @@ def default_policy_document() -> PolicyDocument:
 
 
 def refusal(findings: Sequence[Finding]) -> ConfigInvalid:
-    """Join what is wrong into one refusal: the first path first, the others in its text."""
+    """Join what is wrong into one refusal, a line for each: the first path first, the others in its text."""
     first, *others = findings
-    rest = "".join(f"; {finding.path}: {finding.detail}" for finding in others)
+    rest = "".join(f"\n{finding.path}: {finding.detail}" for finding in others)
     return ConfigInvalid(first.path, first.detail + rest)
 
 
@@ -169,6 +185,10 @@ def detail_text(error: Mapping[str, object]) -> str:
         return "unknown field"
     if kind == "missing":
         return "is required"
+    if kind == "string_type" and isinstance(error.get("input"), bool | int | float | Decimal):
+        return "must be text: quote it"
+    if kind in _SHAPES:
+        return f"must be {_SHAPES[str(kind)]}"
     message = str(error["msg"]).removeprefix("Value error, ")
     return message.replace("Input should be", "must be").replace("Input", "it")
 
@@ -227,4 +247,10 @@ def _findings(section: Section) -> Iterator[Finding]:
     elif isinstance(section, ProviderSection) and section.type not in PROVIDER_TYPES_SERVED:
         yield Finding(
             "type", f"this version does not serve '{section.type}' and refuses its requests", is_error=False
+        )
+    elif isinstance(section, ProviderSection) and not section.credential.startswith(CREDENTIALS_READ):
+        yield Finding(
+            "credential",
+            f"this version on a laptop cannot read '{section.credential}'; use env:NAME or file:PATH",
+            is_error=False,
         )

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from farebox.domain.config import ProviderSpec
-from farebox.domain.errors import PolicyRefused, UpstreamCut
+from farebox.domain.errors import PolicyRefused, UpstreamStatusUnusable
 from farebox.providers.anthropic import AnthropicProvider
 from farebox.providers.base import Call, Provider
 from farebox.providers.demo import DemoProvider
@@ -39,7 +39,7 @@ class Providers:
 
     async def send(self, spec: ProviderSpec, call: Call, *, silence_ms: int | None = None) -> HttpAnswer:
         """Send a call and wait for the head of its answer. Raises as `Transport.send` and `Provider.request`
-        do, and `UpstreamCut` for a status that answers nothing, such as a redirect.
+        do, and `UpstreamStatusUnusable` for a redirect and whatever else answers nothing.
         """
         request = self.of(spec).request(spec, call)
         transport = self.transports.get(spec.type, self.http)
@@ -47,5 +47,4 @@ class Providers:
         if is_success(answer.status) or 400 <= answer.status <= 599:
             return answer
         await answer.aclose()
-        detail = f"it answered with status {answer.status}, which is not an answer to a request"
-        raise UpstreamCut(request.origin.host, detail)
+        raise UpstreamStatusUnusable(request.origin.host, answer.status)

@@ -12,7 +12,7 @@ from farebox.cli.admin.client import connect
 from farebox.cli.options import AsJson, Data
 from farebox.cli.tables import print_json
 
-_MARKS = {"created": "+", "changed": "~", "pruned": "-", "unchanged": " "}
+_MARKS = {"created": "+", "changed": "~", "pruned": "-", "replaced": "-", "unchanged": " "}
 
 File = Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True, help="YAML or JSON.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would change, and change nothing.")]
@@ -48,8 +48,11 @@ def apply(
 def _print_change(change: dict[str, Any]) -> None:
     if change["action"] == "unchanged":
         return
-    mark = _MARKS[change["action"]]
-    typer.echo(f"{mark} {change['kind'].replace('_', ' ')} {change['name']}")
+    kind = change["kind"].replace("_", " ")
+    note = " (built in)" if change["action"] == "replaced" else ""
+    if change["action"] == "pruned" and kind == "key":
+        note = ": revokes the key, for good"
+    typer.echo(f"{_MARKS[change['action']]} {kind} {change['name']}{note}")
     if change["action"] == "changed":
         for field in change["fields"]:
             typer.echo(f"    {field['path']}: {_value(field['before'])} -> {_value(field['after'])}")

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from farebox.cli.admin.client import connect
+from farebox.cli.credentials import Credentials, credentials_path, read_credentials, write_credentials
 from farebox.cli.options import AsJson, Data
 from farebox.cli.tables import moment, print_json, print_table
+from farebox.domain.identity import key_shown
 
 _SPAN = re.compile(r"([0-9]{1,6})([smhd]?)")
 _UNITS_S = {"": 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
@@ -26,7 +31,12 @@ def create(
     providers: Annotated[str | None, typer.Option(help="Slugs it may reach, with commas between.")] = None,
     config: Annotated[str | None, typer.Option(help="Slug of its default config.")] = None,
     metadata: Annotated[list[str] | None, typer.Option(metavar="K=V", help="May be repeated.")] = None,
-    expires: Annotated[str | None, typer.Option(help="A span such as 30d, or a time.")] = None,
+    expires: Annotated[
+        str | None, typer.Option(help="A span such as 30d, a day, or a time; not in the past.")
+    ] = None,
+    save: Annotated[
+        bool, typer.Option("--save", help="Keep it in credentials.json, for `farebox claude`.")
+    ] = False,
     as_json: AsJson = False,
     data: Data = None,
 ) -> None:
@@ -42,7 +52,12 @@ def create(
         "expires": expires,
     }
     body = {field: value for field, value in wanted.items() if value not in (None, [], {})}
-    _print_secret(connect(data).post("api-keys", body=body), as_json)
+    client = connect(data)
+    kept = _kept(data, "--save") if save else None
+    answer = client.post("api-keys", body=body)
+    _print_secret(answer, as_json)
+    if kept is not None:
+        _keep(*kept, str(answer["key"]))
 
 
 def list_keys(
@@ -88,8 +103,12 @@ def rotate(
     if match is None:
         raise typer.BadParameter("must be 0 or a span such as 30m or 12h", param_hint="--overlap")
     body = {"overlap_s": int(match[1]) * _UNITS_S[match[2]]}
-    answer = connect(data).post("api-keys", name_or_id, "rotate", body=body, workspace=workspace)
+    client = connect(data)
+    kept = _kept_key(data, client.get("api-keys", name_or_id, workspace=workspace))
+    answer = client.post("api-keys", name_or_id, "rotate", body=body, workspace=workspace)
     _print_secret(answer, as_json)
+    if kept is not None:
+        _keep(*kept, str(answer["key"]))
     if not as_json:
         typer.echo(f"the old secret opens until {moment(answer['old_valid_until'])} UTC")
 
@@ -103,6 +122,12 @@ def revoke(
         print_json(answer)
     else:
         typer.echo(f"revoked {answer['workspace']}/{answer['name']}")
+    if kept := _kept_key(data, answer):
+        typer.echo(
+            f"WARNING this was the gateway key in {kept[0]}; "
+            "`farebox keys create --name NAME --save` puts another in its place",
+            err=True,
+        )
 
 
 def _print_secret(answer: dict[str, object], as_json: bool) -> None:
@@ -111,6 +136,28 @@ def _print_secret(answer: dict[str, object], as_json: bool) -> None:
     else:
         typer.echo(f"key {answer['workspace']}/{answer['name']} ({answer['id']}), shown once:")
         typer.echo(f"{answer['key']}")
+
+
+def _kept(data: Path | None, option: str) -> tuple[Path, Credentials]:
+    path = credentials_path(data)
+    credentials = read_credentials(path)
+    if credentials is None:
+        raise typer.BadParameter(f"there is no {path} to keep a key in", param_hint=option)
+    return path, credentials
+
+
+def _kept_key(data: Path | None, row: Mapping[str, object]) -> tuple[Path, Credentials] | None:
+    """Give the credentials file here, if it is this key that it holds."""
+    path = credentials_path(data)
+    credentials = read_credentials(path)
+    if credentials is None or key_shown(credentials.gateway_key) != row["shown"]:
+        return None
+    return path, credentials
+
+
+def _keep(path: Path, credentials: Credentials, key: str) -> None:
+    write_credentials(path, replace(credentials, gateway_key=key))
+    typer.echo(f"{path} holds the new key; shells that are set up with the old one need it too", err=True)
 
 
 def _split(text: str | None) -> list[str]:

@@ -72,12 +72,13 @@ class RateLimit:
 
     def allowance_text(self) -> str:
         """Say what is allowed: '120 requests a minute', '10 requests at once'."""
+        plural = "" if self.limit == 1 else "s"
         if self.unit is LimitUnit.AGENTS:
-            return f"{self.limit} agents in a session"
+            return f"{self.limit} agent{plural} in a session"
         if self.unit is LimitUnit.CONCURRENT:
-            return f"{self.limit} requests at once"
+            return f"{self.limit} request{plural} at once"
         article = "an" if self.per == "hour" else "a"
-        return f"{self.limit} {self.unit} {article} {self.per}"
+        return f"{self.limit} {self.unit.removesuffix('s')}{plural} {article} {self.per}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,7 @@ def build_admin_app(ports: AdminPorts) -> FastAPI:
     install_error_handlers(app)
     editor = PolicyEditor(ports)
     routers = (
-        key_router(ports),
+        key_router(ports, editor),
         apply_router(editor),
         # Before the budgets' own routes, since it has some below them.
         budget_router(ports, editor),

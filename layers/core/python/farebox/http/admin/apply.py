@@ -20,6 +20,7 @@ from farebox.domain.policy import (
     key_name,
     plan_changes,
 )
+from farebox.http.admin.apply_notes import expiry_warnings, replaced_builtins, scope_warnings
 from farebox.http.admin.issue import (
     IssuedKey,
     KeyAttributes,
@@ -64,11 +65,18 @@ async def apply_document(
         revoked = tuple(name for name, key in keys.items() if key.revoked_at is not None)
         wanted = [piece for piece in document.pieces if not (piece.kind == KEY and piece.name in revoked)]
         plan = plan_changes(_current(stored, keys, wanted), wanted, prune=prune)
-        check_references(_outcome(stored, wanted, plan), document.places)
+        outcome = _outcome(stored, wanted, plan)
+        check_references(outcome, document.places)
         await _check_workspaces_are_empty(plan, ports.keys)
-        warnings = (*document.warnings, *_revoked_warnings(document, revoked))
+        warnings = (
+            *document.warnings,
+            *_revoked_warnings(document, revoked),
+            *expiry_warnings(document, ports.clock.now()),
+            *[warning async for warning in scope_warnings(document, outcome, ports.keys)],
+        )
+        changes = (*plan.changes, *replaced_builtins(stored, outcome))
         if dry_run:
-            return Applied(version, plan.changes, (), warnings, True)
+            return Applied(version, changes, (), warnings, True)
         for kind, name in plan.deletes:
             if kind == KEY and name in keys:
                 await revoke_gateway_key(keys[name], ports.keys, ports.clock, actor=actor)
@@ -77,7 +85,7 @@ async def apply_document(
         except Conflict:
             continue
         created = await _write_keys(plan, keys, ports, actor)
-        return Applied(version, plan.changes, created, warnings, False)
+        return Applied(version, changes, created, warnings, False)
     raise Conflict("The policy is being changed by somebody else; try again.")
 
 

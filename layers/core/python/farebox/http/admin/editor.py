@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 
 from farebox.domain.errors import ConfigInvalid, Conflict, NotFound
 from farebox.domain.policy import BUDGET, KEY, ORIGIN_ADMIN, WORKSPACE, Piece, raises_of
@@ -67,13 +68,20 @@ class PolicyEditor:
             gone = raises_of((name,), stored) if kind == BUDGET else []
             return [], [(kind, name), *((each.kind, each.name) for each in gone)]
 
-        # A key whose workspace is gone would no longer be narrowed by it.
-        if kind == WORKSPACE and (left := await live_keys(name, self._ports.keys)):
-            raise Conflict(f"Workspace '{name}' has keys ({', '.join(key.name for key in left[:10])}).")
-        try:
-            await self.write(edit, actor)
-        except ConfigInvalid as error:
-            raise Conflict(f"{kind} '{name}' is in use: {error.message}") from None
+        async with self._lock:
+            # A key whose workspace is gone would no longer be narrowed by it.
+            if kind == WORKSPACE and (left := await live_keys(name, self._ports.keys)):
+                raise Conflict(f"Workspace '{name}' has keys ({', '.join(key.name for key in left[:10])}).")
+            try:
+                await self._write(edit, actor)
+            except ConfigInvalid as error:
+                raise Conflict(f"{kind} '{name}' is in use: {error.message}") from None
+
+    @asynccontextmanager
+    async def unchanged(self) -> AsyncIterator[None]:
+        """Keep the policy as it is meanwhile, as far as this process changes it: for what refers to it."""
+        async with self._lock:
+            yield
 
     def _resource(self, piece: Piece, position: int, origin: str) -> Resource:
         return Resource(piece.kind, piece.name, piece.document, position, origin, self._ports.clock.now())
@@ -83,17 +91,20 @@ class PolicyEditor:
         upserts. Raises `ConfigInvalid`, and `Conflict` when others do not stop writing.
         """
         async with self._lock:
-            for _ in range(TRIES):
-                version, stored = await self._ports.policies.resources()
-                upserts, deletes = edit(stored)
-                check_references(_outcome(stored, upserts, deletes), {})
-                try:
-                    await self._ports.policies.write(
-                        upserts=upserts, deletes=deletes, expected_version=version, actor=actor
-                    )
-                except Conflict:
-                    continue
-                return upserts
+            return await self._write(edit, actor)
+
+    async def _write(self, edit: Callable[[Sequence[Resource]], Edit], actor: str) -> list[Resource]:
+        for _ in range(TRIES):
+            version, stored = await self._ports.policies.resources()
+            upserts, deletes = edit(stored)
+            check_references(_outcome(stored, upserts, deletes), {})
+            try:
+                await self._ports.policies.write(
+                    upserts=upserts, deletes=deletes, expected_version=version, actor=actor
+                )
+            except Conflict:
+                continue
+            return upserts
         raise Conflict("The policy is being changed by somebody else; try again.")
 
 

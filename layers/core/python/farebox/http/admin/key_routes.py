@@ -14,7 +14,9 @@ from farebox.domain.identity import GatewayKey
 from farebox.domain.policy import CONFIG, KEY, PROVIDER, WORKSPACE
 from farebox.http.admin.apply import key_attributes, key_section
 from farebox.http.admin.auth import actor
+from farebox.http.admin.editor import PolicyEditor
 from farebox.http.admin.issue import (
+    IssuedKey,
     change_gateway_key,
     issue_gateway_key,
     revoke_gateway_key,
@@ -56,12 +58,13 @@ class Rotation(Section):
     overlap_s: Annotated[int, Field(ge=0, le=OVERLAP_MAX_S)] = OVERLAP_DEFAULT_S
 
 
-def key_router(ports: AdminPorts) -> APIRouter:
+def key_router(ports: AdminPorts, editor: PolicyEditor) -> APIRouter:
     """Make the routes."""
     router = APIRouter(prefix="/v1/api-keys", tags=["gateway keys"])
     _add_lists(router, ports)
     _add_changes(router, ports)
-    _add_secrets(router, ports)
+    _add_creation(router, ports, editor)
+    _add_rotation(router, ports)
     return router
 
 
@@ -103,20 +106,25 @@ def _add_changes(router: APIRouter, ports: AdminPorts) -> None:
         return key_row(revoked, ports.clock.now())
 
 
-def _add_secrets(router: APIRouter, ports: AdminPorts) -> None:
+def _add_creation(router: APIRouter, ports: AdminPorts, editor: PolicyEditor) -> None:
     @router.post("", status_code=201)
     async def create(request: Request, body: NewKey) -> Row:
         """Create a key and give its secret, once."""
         now = ports.clock.now()
-        await _check_references(body, ports)
         attributes = key_attributes(body)
+        _check_is_ahead("expires_at", attributes.expires_at, ports)
         if body.expires is not None:
             attributes = replace(attributes, expires_at=_expiry(body.expires, ports))
-        issued = await issue_gateway_key(
-            attributes, ports.keys, ports.clock, ports.randomness, actor=actor(request)
-        )
+        async with editor.unchanged():
+            await _check_references(body, ports)
+            issued = await issue_gateway_key(
+                attributes, ports.keys, ports.clock, ports.randomness, actor=actor(request)
+            )
+            await _check_again(issued, body, ports, actor(request))
         return issued_key_row(issued, now)
 
+
+def _add_rotation(router: APIRouter, ports: AdminPorts) -> None:
     @router.post("/{name_or_id}/rotate")
     async def rotate(
         request: Request, name_or_id: str, body: Rotation | None = None, workspace: Workspace = None
@@ -149,8 +157,24 @@ async def _check_references(section: KeySection, ports: AdminPorts) -> None:
         raise refusal(findings)
 
 
+async def _check_again(issued: IssuedKey, section: KeySection, ports: AdminPorts, actor: str) -> None:
+    """Take a new key back if another process has removed meanwhile what it refers to."""
+    try:
+        await _check_references(section, ports)
+    except ConfigInvalid:
+        await revoke_gateway_key(issued.key, ports.keys, ports.clock, actor=actor)
+        raise
+
+
 def _expiry(text: str, ports: AdminPorts) -> datetime:
     try:
-        return read_after(text, ports.clock.now())
+        moment = read_after(text, ports.clock.now())
     except ValueError as error:
         raise ConfigInvalid("expires", str(error)) from None
+    _check_is_ahead("expires", moment, ports)
+    return moment
+
+
+def _check_is_ahead(field: str, moment: datetime | None, ports: AdminPorts) -> None:
+    if moment is not None and moment <= ports.clock.now():
+        raise ConfigInvalid(field, "is in the past")

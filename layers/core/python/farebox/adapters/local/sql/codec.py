@@ -15,6 +15,7 @@ Value = TypeVar("Value")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_LARGEST = 2**63 - 1
 _encode = msgspec.json.Encoder().encode
 
 
@@ -46,6 +47,13 @@ def cursor_text(place: object) -> str:
 def cursor_place(cursor: str, kind: type[Value]) -> Value:
     """Read a place in a list back. Raises `ConfigInvalid` for a cursor that this list never gave out."""
     try:
-        return msgspec.json.decode(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)), type=kind)
+        place = msgspec.json.decode(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)), type=kind)
+        if any(isinstance(part, int) and abs(part) > _LARGEST for part in _parts(place)):
+            raise ValueError("beyond what SQLite can compare")
+        return place
     except (binascii.Error, ValueError, msgspec.MsgspecError) as error:
         raise ConfigInvalid("cursor", "this is not a cursor of this list") from error
+
+
+def _parts(place: object) -> tuple[object, ...]:
+    return place if isinstance(place, tuple) else (place,)

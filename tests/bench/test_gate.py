@@ -9,9 +9,9 @@ import pytest
 from tests.bench.lockstep import gateway_instructions, has_valgrind, passthrough_instructions
 from tests.bench.programs import Workshop
 
-# Measured: 36,300 and 0.79 of the pass-through on CPython 3.11, 37,400 and 0.71 on 3.13; a quarter is slack.
-LARGEST_COUNT = 46_000
-LARGEST_RATIO = 1.0
+# Measured on CPython 3.11: 24,700 and 0.54 of the pass-through; a quarter is slack.
+LARGEST_COUNT = 31_000
+LARGEST_RATIO = 0.7
 
 
 @pytest.mark.skipif(not has_valgrind(), reason="counting instructions needs valgrind, which is not installed")

@@ -28,24 +28,31 @@ def background(laptop: Laptop) -> Callable[[], Coroutine[Any, Any, None]]:
     return stop
 
 
+def events(laptop: Laptop) -> list[str]:
+    return sorted(json.loads(line)["event"] for line in laptop.log)
+
+
 def test_a_threshold_is_logged_and_posted_once_over_a_restart(tmp_path: Path) -> None:
-    replies = [sse_message(usage=usage(input_tokens=10, output_tokens=10))] * 3
-    with ScriptedUpstream(replies) as upstream, ScriptedUpstream([json_reply({})]) as hook:
+    answer = sse_message(usage=usage(input_tokens=10, output_tokens=10))
+    with ScriptedUpstream([answer] * 3) as upstream, ScriptedUpstream([json_reply({})]) as hook:
+        policy = a_policy(upstream, budgets=BUDGETS)
         settings = replace(QUICK, webhook_url=f"{hook.base_url}/hook")
-        for count in (2, 1):
-            with Laptop(tmp_path, a_policy(upstream, budgets=BUDGETS), settings=settings) as laptop:
-                key = key if count == 1 else laptop.key  # noqa: F821  # made by the first start
-                stop = background(laptop)
-                for _ in range(count):
-                    laptop.ask(asking("Hi.", stream=True), key=key)
-                hook.wait_until(lambda peer: len(peer.requests) == 1)
-                laptop.wait_until(lambda seen: len(seen.log) >= (3 if seen.keys else 1))
-                laptop.run(stop())
-                told = [json.loads(line) for line in laptop.log]
-                if count == 2:
-                    crossings = [line for line in told if line["event"] == "budget_threshold"]
-        (posted,) = (json.loads(received.body) for received in hook.requests)
-    assert [(line["budget"], line["threshold"], line["limit_usd"]) for line in crossings] == [
-        ("watched", 50, "0.0001")
-    ]
-    assert {name: crossings[0][name] for name in posted} == posted
+        with Laptop(tmp_path, policy, settings=settings) as laptop:
+            key, stop = laptop.key, background(laptop)
+            for _ in range(2):
+                laptop.ask(asking("Hi.", stream=True))
+            hook.wait_until(lambda peer: len(peer.requests) == 1 and peer.requests[0].is_answered)
+            laptop.wait_until(lambda seen: len(seen.log) == 3)
+            laptop.run(stop())
+            assert events(laptop) == ["budget_threshold", "request", "request"]
+            logged = next(json.loads(line) for line in laptop.log if "budget_threshold" in line)
+        with Laptop(tmp_path, policy, settings=settings) as laptop:
+            stop = background(laptop)
+            laptop.ask(asking("Hi.", stream=True), key=key)
+            laptop.wait_until(lambda seen: len(seen.log) == 1)
+            laptop.run(laptop.local.alerts.watch.decide())
+            laptop.run(stop())
+            assert events(laptop) == ["request"]
+        posted = [json.loads(received.body) for received in hook.requests]
+    assert (logged["budget"], logged["threshold"], logged["limit_usd"]) == ("watched", 50, "0.0001")
+    assert posted == [{name: logged[name] for name in logged if name not in ("event", "at")}]

@@ -24,6 +24,7 @@ from farebox.adapters.price_data import PriceData
 from farebox.domain.event import Event, RequestFinished
 from farebox.domain.identity import GatewayKey
 from farebox.domain.record import RequestRecord
+from farebox.gateway.charging.backlog import Backlog
 from farebox.gateway.charging.known_inputs import KnownInputs
 from farebox.gateway.charging.leases import Leases
 from farebox.gateway.incoming import IncomingRequest
@@ -216,6 +217,7 @@ def _wired(
     events = LocalEventBus([remember, *listeners])
     leases = Leases(ledger, clock, terms.lease_ms)
     inputs = KnownInputs()
+    backlog = Backlog(ledger)
     prices = PriceData().book()
     environment = {"SECRET": SECRET}
     gateway = Gateway(
@@ -225,7 +227,7 @@ def _wired(
         secrets=LocalSecrets(environment),
         providers=Providers(transport, {"demo": DemoTransport()}, Timeouts()),
         prices=prices,
-        settler=Settler(ledger, events, leases, prices, inputs, status_of),
+        settler=Settler(ledger, events, leases, prices, inputs, backlog, status_of),
         inputs=inputs,
         limits=Limits(LocalRateLimits(store.database), clock, terms.lease_ms),
         leases=leases,
@@ -240,7 +242,7 @@ def _wired(
         upstream=transport,
         gateway=gateway,
         leases=leases,
-        admin=AdminPorts(store.keys, store.policies, store.reports, clock, randomness, lambda: ""),
+        admin=AdminPorts(store.keys, store.policies, store.reports, ledger, clock, randomness, lambda: ""),
         events=events,
         environment=environment,
         keys={},

@@ -142,7 +142,7 @@ def test_a_request_that_arrives_late_changes_nothing_any_more(
 @pytest.mark.proof
 @pytest.mark.timeout(600)
 @given(plan=steps, faults=scripts, patience=patiences)
-@settings(max_examples=1_500)
+@settings(max_examples=800)
 def test_no_fault_moves_money_twice_or_not_at_all_at_length(
     ministack: Ministack, plan: list[Step], faults: list[Fault], patience: Patience
 ) -> None:

@@ -99,6 +99,7 @@ def admin_ports(store: LocalStore, clock: FixedClock) -> AdminPorts:
         keys=store.keys,
         policies=store.policies,
         reports=store.reports,
+        ledger=store.ledger,
         clock=clock,
         randomness=CountingBytes(),
         metrics=lambda: "farebox_requests_total 7\n",

@@ -106,6 +106,12 @@ def _ledger() -> typer.Typer:
     return _group({"verify": verify_ledger})
 
 
+def _replay() -> typer.Typer:
+    from farebox.cli.admin.replay import replay
+
+    return _single(replay)
+
+
 def _providers() -> typer.Typer:
     from farebox.cli.admin.listings import list_providers
 
@@ -164,6 +170,7 @@ _COMMANDS: Mapping[str, tuple[str, Callable[[], typer.Typer]]] = {
     "usage": ("Sum up requests, tokens and cost.", _usage),
     "requests": ("List requests, newest first.", _requests),
     "ledger": ("Verify the ledger.", _ledger),
+    "replay": ("Book from the log what the store could not take.", _replay),
     "providers": ("List providers.", _providers),
     "workspaces": ("List workspaces.", _workspaces),
     "configs": ("List routing configs.", _configs),

@@ -149,6 +149,7 @@ async def _serve(
         )
         background = [
             asyncio.create_task(local.leases.run()),
+            asyncio.create_task(local.backlog.run()),
             asyncio.create_task(local.sweeper.run(SWEEP_EVERY_MS)),
             asyncio.create_task(local.alerts.run(local.events)),
         ]
@@ -192,6 +193,7 @@ def admin_ports(local: LocalGateway) -> AdminPorts:
         keys=local.store.keys,
         policies=local.store.policies,
         reports=local.store.reports,
+        ledger=local.store.ledger,
         clock=local.clock,
         randomness=local.randomness,
         metrics=local.metrics.text,

@@ -16,6 +16,7 @@ from farebox.adapters.local.store import DATABASE_FILE, LocalStore
 from farebox.adapters.price_data import PriceData
 from farebox.compose.alerts import LocalAlerts, local_alerts
 from farebox.compose.settings import Settings
+from farebox.gateway.charging.backlog import Backlog
 from farebox.gateway.charging.known_inputs import KnownInputs
 from farebox.gateway.charging.leases import Leases
 from farebox.gateway.limit import Limits
@@ -41,6 +42,7 @@ class LocalGateway:
     metrics: Metrics
     events: LocalEventBus
     leases: Leases
+    backlog: Backlog
     sweeper: Sweeper
     alerts: LocalAlerts
     spending: LocalSpendingHistory
@@ -50,6 +52,7 @@ class LocalGateway:
 
     async def close(self) -> None:
         """Tell listeners the last news, then let go of sockets and of the store."""
+        await self.backlog.settle()
         await self.events.drain()
         await self.transport.aclose()
         self.store.close()
@@ -77,6 +80,7 @@ def open_local(
     lease_ms = settings.hold_lease_s * 1000
     inputs = KnownInputs()
     leases = Leases(store.ledger, clock, lease_ms)
+    backlog = Backlog(store.ledger)
     gateway = Gateway(
         keys=store.keys,
         policies=store.policies,
@@ -84,7 +88,7 @@ def open_local(
         secrets=LocalSecrets(environment),
         providers=Providers(transport, {"demo": DemoTransport()}, _timeouts(settings)),
         prices=prices,
-        settler=Settler(store.ledger, events, leases, prices, inputs, status_of),
+        settler=Settler(store.ledger, events, leases, prices, inputs, backlog, status_of),
         inputs=inputs,
         limits=Limits(LocalRateLimits(store.database), clock, lease_ms),
         leases=leases,
@@ -98,6 +102,7 @@ def open_local(
         metrics=metrics,
         events=events,
         leases=leases,
+        backlog=backlog,
         sweeper=Sweeper(store.ledger, store.policies, events, clock),
         alerts=alerts,
         spending=LocalSpendingHistory(store.database),

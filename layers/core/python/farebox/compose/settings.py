@@ -95,10 +95,13 @@ VARIABLES: Mapping[str, Variable] = {
     "url": Variable(_http_url, "Where commands find the admin plane; else `<data>/credentials.json` says"),
     "admin_key": Variable(str, "The admin key that commands send; else the one in `<data>/credentials.json`"),
     "gateway_key": Variable(
-        str, "The gateway key that `farebox claude` gives to Claude Code; else `<data>/credentials.json` has it"
+        str,
+        "The gateway key that `farebox claude` gives to Claude Code; else `<data>/credentials.json` has it",
     ),
     "data": Variable(str, "The data directory of the gateway on this machine"),
-    "log": Variable(_one_of("json", "off"), "`json` writes one line a request to standard output, `off` none"),
+    "log": Variable(
+        _one_of("json", "off"), "`json` writes one line a request to standard output, `off` none"
+    ),
     "hold_lease_s": Variable(_whole(1, 3_600), "How long a hold outlives a process that died"),
     "hold_wait_ms": Variable(_whole(0, 60_000), "How long a request waits for money that open requests hold"),
     "drain_s": Variable(_whole(0, 3_600), "How long open streams may go on after SIGTERM"),

@@ -14,6 +14,7 @@ from farebox.domain.event import RequestFinished
 from farebox.domain.plan import Plan
 from farebox.domain.price import PriceBook
 from farebox.domain.record import Outcome, RequestRecord
+from farebox.gateway.charging.backlog import Backlog
 from farebox.gateway.charging.journal import Journal
 from farebox.gateway.charging.known_inputs import KnownInputs
 from farebox.gateway.charging.leases import Leases
@@ -44,6 +45,7 @@ class Settler:
     leases: Leases
     prices: PriceBook
     inputs: KnownInputs
+    backlog: Backlog
     status_of: Callable[[BaseException], int]
 
     async def failed(self, journal: Journal, ending: BaseException) -> None:
@@ -129,8 +131,9 @@ class Settler:
         try:
             await self.ledger.settle(record.id, record, touches)
         except StoreFault as fault:
-            # The hold stays open and is swept; this line has what was really used, to be booked as a
-            # correction.
+            # Tried again while the process lives. If it dies the hold is swept, and this line has what was
+            # really used, for `farebox replay`.
+            self.backlog.add(record, touches)
             _log.error("not settled: %s; record: %s", fault, msgspec.json.encode(record).decode())
         finally:
             # Whatever the store did: a hold that nobody settles any more must run out.

@@ -17,6 +17,7 @@ from farebox.gateway.stream import Answer, MeteredStream
 from farebox.http.client_connection import ClientConnection
 from farebox.http.errors import error_answer
 from farebox.http.model_list import model_list
+from farebox.http.own_headers import SCOPE_REQUEST_ID, id_headers
 from farebox.ports import Randomness
 from farebox.wire.http import Headers
 
@@ -56,12 +57,14 @@ class DataPlane:
         elif method == "GET" and path.endswith("/v1/models"):
             await self._models(scope, receive, send)
         elif method == "HEAD" or (method == "GET" and path.endswith(("/api/hello", "/healthz"))):
-            headers = [JSON_CONTENT, *_ids(self._request_id())]
+            headers = [JSON_CONTENT, *id_headers(scope["headers"], self._request_id())]
             await _respond(send, 200, headers, b'{"status":"ok"}', is_head=method == "HEAD")
         elif self._fallback is not None and path.startswith(("/v1/", "/admin")):
-            await self._fallback(scope, receive, _with_ids(send, self._request_id()))
+            request_id = self._request_id()
+            named: Scope = {**scope, SCOPE_REQUEST_ID: request_id}
+            await self._fallback(named, receive, _with_ids(send, id_headers(scope["headers"], request_id)))
         else:
-            await self._refuse(send, self._request_id(), RouteUnknown(method, path or "/"))
+            await self._refuse(scope, send, self._request_id(), RouteUnknown(method, path or "/"))
 
     async def idle(self, timeout_s: float) -> bool:
         """Wait until no request is open, but not for ever; say whether it came to that."""
@@ -93,7 +96,7 @@ class DataPlane:
             if CLIENT_GONE not in cancelled.args or not client.take_back_cancel():
                 raise
         except Exception as error:
-            await self._refuse(send, request.request_id, error)
+            await self._refuse(scope, send, request.request_id, error)
         finally:
             client.close()
 
@@ -122,9 +125,9 @@ class DataPlane:
             models = await self._gateway.models(request)
             body = msgspec.json.encode(model_list(models, request.query))
         except Exception as error:
-            await self._refuse(send, request.request_id, error)
+            await self._refuse(scope, send, request.request_id, error)
             return
-        await _respond(send, 200, [JSON_CONTENT, *_ids(request.request_id)], body)
+        await _respond(send, 200, [JSON_CONTENT, *id_headers(scope["headers"], request.request_id)], body)
 
     def _incoming(self, scope: Scope, client: ClientConnection, operation: str) -> IncomingRequest:
         return IncomingRequest(
@@ -138,24 +141,20 @@ class DataPlane:
     def _request_id(self) -> str:
         return f"req_fb_{self._randomness.bytes(REQUEST_ID_BYTES).hex()}"
 
-    async def _refuse(self, send: Send, request_id: str, error: Exception) -> None:
+    async def _refuse(self, scope: Scope, send: Send, request_id: str, error: Exception) -> None:
         if not isinstance(error, FareboxError):
             _log.error("request %s failed", request_id, exc_info=error)
         told = error_answer(error)
-        headers = [JSON_CONTENT, *_ids(request_id), *told.headers]
+        headers = [JSON_CONTENT, *id_headers(scope["headers"], request_id), *told.headers]
         await _respond(send, told.status, headers, told.body(request_id))
 
 
-def _ids(request_id: str) -> Headers:
-    return [(b"request-id", request_id.encode()), (b"x-farebox-request-id", request_id.encode())]
-
-
-def _with_ids(send: Send, request_id: str) -> Send:
+def _with_ids(send: Send, ids: Headers) -> Send:
     """Let another app's answers say which request they answer."""
 
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
-            message = {**message, "headers": [*message.get("headers", ()), *_ids(request_id)]}
+            message = {**message, "headers": [*message.get("headers", ()), *ids]}
         await send(message)
 
     return sending

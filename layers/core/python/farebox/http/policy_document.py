@@ -54,7 +54,6 @@ _SHAPES: Mapping[str, str] = {
     "int_type": "a whole number",
     "int_from_float": "a whole number",
     "bool_type": "true or false",
-    "invalid_key": "named by text: quote it",
 }
 
 

@@ -14,6 +14,7 @@ TEXT_BYTES_MAX = 1_048_576
 ENTRIES_MAX = 50_000
 DEPTH_MAX = 40
 
+_TEXT_TAG = "tag:yaml.org,2002:str"
 _FLOAT_TAG = "tag:yaml.org,2002:float"
 # Dates stay text. A merge key copies what it names, so a few lines could grow without bound.
 _TAGS_LEFT_OUT = ("tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:merge")
@@ -72,6 +73,8 @@ class _Loader(yaml.SafeLoader):
                 raise ConfigInvalid("", f"a key is not plain text (line {line})")
             if name.value in seen:
                 raise ConfigInvalid("", f"'{name.value}' is given twice (line {line})")
+            if name.tag != _TEXT_TAG:  # such as `no`, which YAML reads as false
+                raise ConfigInvalid("", f"the name '{name.value}' must be text: quote it (line {line})")
             seen.add(name.value)
         return super().construct_mapping(node, deep)
 

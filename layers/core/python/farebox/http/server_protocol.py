@@ -75,10 +75,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         else:
             # Not one callback that ends something: all of it waits in a head, a trailer, a chunk's extension.
             self._unframed_bytes += len(data)
-            if self._unframed_bytes > HEAD_BYTES_MAX and not self._is_refused:
+            if self._unframed_bytes > HEAD_BYTES_MAX:
                 self._refuse(_HEAD_TOO_LARGE)
-        is_waiting = self._in_head and (was_in_head or self._has_begun)
-        if is_waiting and self._timer is None and not self._is_refused:
+        if self._timer is None and self._is_within_head(was_in_head):
             self._await_head()
 
     def on_message_begin(self) -> None:
@@ -125,6 +124,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         """Refuse what httptools cannot read, or one of our callbacks did not want."""
         self._refuse(self._flaw)
 
+    def _is_within_head(self, was_in_head: bool) -> bool:
+        """Whether bytes of an unfinished head have come, be they the blank lines that may precede it."""
+        return self._in_head and not self._is_refused and (self._has_begun or (was_in_head and self._unframed_bytes > 0))
+
     def _await_head(self) -> None:
         self._timer = self.loop.call_later(self.head_timeout_s, self._end_waiting)
 
@@ -142,10 +145,13 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def _refuse(self, told: ErrorAnswer) -> None:
         """Read no more of this connection, and say why if nothing else is being said on it."""
+        if self._is_refused:
+            return
         self._is_refused = True
         self._cancel_timer()
         cycle = self.cycle
-        if cycle is None or cycle.response_complete:
+        # uvicorn types it as always there.
+        if cycle is None or cycle.response_complete:  # type: ignore[redundant-expr]
             self._answer(told)
         elif self._in_head:
             cycle.keep_alive = False

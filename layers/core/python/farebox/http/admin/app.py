@@ -14,8 +14,10 @@ from farebox.http.admin.budgets.routes import budget_router
 from farebox.http.admin.editor import PolicyEditor
 from farebox.http.admin.errors import install_error_handlers
 from farebox.http.admin.key_routes import key_router
+from farebox.http.admin.openapi import describe
 from farebox.http.admin.policy_routes import apply_router, policy_routers
 from farebox.http.admin.ports import AdminPorts
+from farebox.http.admin.replay import replay_router
 from farebox.http.admin.report_routes import report_router
 from farebox.http.policy_text import TEXT_BYTES_MAX
 
@@ -42,6 +44,7 @@ def build_admin_app(ports: AdminPorts) -> FastAPI:
         brake_router(ports, editor),
         *policy_routers(ports, editor),
         report_router(ports),
+        replay_router(ports),
     )
     check = Depends(admin_key_check(ports.keys, ports.clock))
     for router in routers:
@@ -56,6 +59,7 @@ def build_admin_app(ports: AdminPorts) -> FastAPI:
     async def docs() -> HTMLResponse:
         return HTMLResponse(_docs_page(app))
 
+    describe(app)
     return app
 
 

@@ -13,7 +13,7 @@ from farebox.http.policy_document import PolicyDocument
 from farebox.ports import Keys
 
 _NAMED = (WORKSPACE, KEY, PROVIDER)
-"""The dimensions of a scope whose values are names that farebox knows; users and models come by themselves."""
+"""The dimensions of a scope whose values farebox knows by name; users and models come by themselves."""
 
 
 async def scope_warnings(

@@ -7,10 +7,13 @@ from dataclasses import replace
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from farebox.domain.errors import BodyTooLarge, ConfigInvalid, FareboxError, KeyRefused, RouteUnknown
 from farebox.http.errors import error_answer
+from farebox.http.own_headers import SCOPE_REQUEST_ID
 from farebox.http.policy_document import detail_text, path_text, refusal
 from farebox.http.policy_routing import Finding
 from farebox.http.policy_text import TEXT_BYTES_MAX
@@ -21,20 +24,40 @@ ADMIN_KEY_REFUSED = (
 """The same for a missing, unknown, revoked and expired key."""
 
 
+class DeclaredLengths:
+    """Refuses a body by its declared length. The framework would too, but in plain text."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI scope."""
+        length = Headers(scope=scope).get("content-length", "") if scope["type"] == "http" else ""
+        if length.isdecimal() and int(length[:20]) > TEXT_BYTES_MAX:
+            await _response(BodyTooLarge(TEXT_BYTES_MAX), scope)(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+
 def install_error_handlers(app: FastAPI) -> None:
     """Answer whatever goes wrong in the one shape."""
+    app.add_middleware(DeclaredLengths)
     for kind in (FareboxError, RequestValidationError, HTTPException, Exception):
         app.add_exception_handler(kind, _answer)
 
 
 async def _answer(request: Request, error: Exception) -> Response:
-    told = error_answer(_named(request, error))
+    return _response(_named(request, error), request.scope)
+
+
+def _response(error: Exception, scope: Scope) -> Response:
+    told = error_answer(error)
     if isinstance(error, KeyRefused):
         told = replace(told, message=ADMIN_KEY_REFUSED)
     headers = {name.decode(): value.decode() for name, value in told.headers}
     if told.status == 401:
         headers["www-authenticate"] = "Bearer"
-    return Response(told.body(), told.status, headers, "application/json")
+    return Response(told.body(scope.get(SCOPE_REQUEST_ID)), told.status, headers, "application/json")
 
 
 def _named(request: Request, error: Exception) -> Exception:

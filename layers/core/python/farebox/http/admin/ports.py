@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from farebox.ports import Clock, Keys, Policies, Randomness, Reports, SpendingHistory
+from farebox.ports import Clock, Keys, Ledger, Policies, Randomness, Reports, SpendingHistory
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +15,7 @@ class AdminPorts:
     keys: Keys
     policies: Policies
     reports: Reports
+    ledger: Ledger
     clock: Clock
     randomness: Randomness
     metrics: Callable[[], str]

@@ -1,0 +1,54 @@
+"""Settlements that the store could not take, kept until it can."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Sequence
+
+from farebox.domain.budget import Touch
+from farebox.domain.errors import StoreFault
+from farebox.domain.record import RequestRecord
+from farebox.ports import Ledger
+
+RETRY_EVERY_S = 2
+# Beyond this the log lines remain, and `farebox replay` books them.
+ENTRIES_MAX = 100_000
+
+_log = logging.getLogger("farebox.backlog")
+
+
+class Backlog:
+    """In order, in memory. A process that dies loses it: then the hold is swept and the log replayed."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._waiting: deque[tuple[RequestRecord, Sequence[Touch]]] = deque(maxlen=ENTRIES_MAX)
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def add(self, record: RequestRecord, booked: Sequence[Touch]) -> None:
+        """Keep a settlement for later."""
+        self._waiting.append((record, booked))
+
+    async def settle(self) -> int:
+        """Book what waits until the store fails again; give how many were booked."""
+        settled = 0
+        while self._waiting:
+            record, booked = self._waiting[0]
+            try:
+                await self._ledger.settle(record.id, record, booked)
+            except StoreFault:
+                break
+            self._waiting.popleft()
+            settled += 1
+        return settled
+
+    async def run(self) -> None:
+        """Try again every two seconds until cancelled."""
+        while True:
+            await asyncio.sleep(RETRY_EVERY_S)
+            if self._waiting and (settled := await self.settle()):
+                _log.warning("booked %d settlements that the store had not taken", settled)

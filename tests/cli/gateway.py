@@ -25,7 +25,11 @@ from farebox.http.admin.app import build_admin_app
 from tests.http.admin.plane import ADMIN_SECRET, admin_ports
 from tests.support.builders import FixedClock, an_admin_key
 
-QUIET = {"FAREBOX_URL": "", "FAREBOX_ADMIN_KEY": "", "FAREBOX_DATA": "", "COLUMNS": "80", "NO_COLOR": "1"}
+QUIET = {
+    **dict.fromkeys(("FAREBOX_URL", "FAREBOX_ADMIN_KEY", "FAREBOX_GATEWAY_KEY", "FAREBOX_DATA"), ""),
+    "COLUMNS": "80",
+    "NO_COLOR": "1",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """Commands against a running gateway: what they print, and the status that scripts go by."""
 
+import json
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -51,11 +52,13 @@ def test_apply_prints_a_diff_and_a_new_key_once(gateway: Gateway, policy: Path) 
         "+ key platform/alice",
         "+ budget platform-month",
         "+ budget key-day",
+        "- provider anthropic (built in)",
+        "- provider demo (built in)",
         "WARNING providers[1].type: this version does not serve 'bedrock' and refuses its requests",
-        "would be: 7 created (policy version 0)",
+        "would be: 7 created, 2 replaced (policy version 0)",
     ]
     *_, total, key = gateway.run("apply", str(policy)).out.splitlines()
-    assert total == "7 created (policy version 1)"
+    assert total == "7 created, 2 replaced (policy version 1)"
     assert key.startswith("key platform/alice (shown once): fb-")
     policy.write_text(
         POLICY.replace("0.001", "0.002").replace("workspace: platform,", "workspace: platform, config: c,")
@@ -73,8 +76,10 @@ def test_apply_prints_a_diff_and_a_new_key_once(gateway: Gateway, policy: Path) 
         ],
     )
     policy.write_text("providers: [{slug: main, type: demo}]")
+    planned = gateway.run("apply", str(policy), "--prune", "--dry-run")
     pruned = gateway.run("apply", str(policy), "--prune")
-    assert "- key platform/alice" in pruned.out.splitlines()
+    for ran in (planned, pruned):
+        assert "- key platform/alice: revokes the key, for good" in ran.out.splitlines()
     assert pruned.out.splitlines()[-1] == "1 changed, 6 pruned (policy version 3)"
 
 
@@ -85,14 +90,16 @@ def test_apply_gives_scripts_the_created_keys(gateway: Gateway, policy: Path) ->
     assert applied(gateway, policy)["created_keys"] == []
 
 
-def test_a_file_that_is_wrong_is_one_line_and_status_one(gateway: Gateway, policy: Path) -> None:
+def test_a_file_that_is_wrong_is_a_line_for_each_mistake_and_status_one(
+    gateway: Gateway, policy: Path
+) -> None:
     policy.write_text("budgets: [{name: b, period: never, usd: 1, colour: red}]")
     ran = gateway.run("apply", str(policy))
     assert (ran.status, ran.out, ran.err) == (
         1,
         "",
         "farebox: budgets[0].period: must be minute, hour, day, week, month, total, or a number of days "
-        "such as 14d; budgets[0].colour: unknown field\n",
+        "such as 14d\nfarebox: budgets[0].colour: unknown field\n",
     )
 
 
@@ -138,6 +145,38 @@ def test_keys_live_from_creation_to_revocation(gateway: Gateway) -> None:
         1,
         "farebox: Key 'bob' is revoked; create a new one instead.\n",
     )
+
+
+def test_a_rotated_key_of_credentials_json_is_kept_there(gateway: Gateway) -> None:
+    path = gateway.data / "credentials.json"
+    made = gateway.run("keys", "create", "--name", "mine", "--save", "--json")
+    before = json.loads(path.read_text())
+    assert before["gateway_key"] == made.json["key"]
+    assert gateway.run("keys", "create", "--name", "bob").err == ""
+    assert gateway.run("keys", "rotate", "bob").err == ""
+    assert json.loads(path.read_text()) == before
+    rotated = gateway.run("keys", "rotate", "mine", "--json")
+    assert rotated.err.startswith(f"{path} holds the new key; ")
+    assert json.loads(path.read_text()) == {**before, "gateway_key": rotated.json["key"]}
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert gateway.run("keys", "revoke", "bob").err == ""
+    assert gateway.run("keys", "revoke", "mine").err.startswith(
+        f"WARNING this was the gateway key in {path}; "
+    )
+
+
+def test_a_key_that_would_be_over_at_once_is_refused(gateway: Gateway) -> None:
+    ran = gateway.run("keys", "create", "--name", "late", "--expires", "2026-11-23")
+    assert (ran.status, ran.err) == (1, "farebox: expires: is in the past\n")
+
+
+def test_usage_takes_a_day(gateway: Gateway, policy: Path) -> None:
+    gateway.book(a_record("req_1"))
+    rows = {
+        day: gateway.run("usage", "--since", day, "--json").json["rows"]
+        for day in ("2026-11-23", "2026-11-24")
+    }
+    assert [len(found) for found in rows.values()] == [1, 0]
 
 
 def test_a_new_key_is_printed_alone_on_its_line(gateway: Gateway) -> None:

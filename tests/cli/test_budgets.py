@@ -67,8 +67,8 @@ def test_a_wide_list_tells_pace_and_raises_too(gateway: Gateway, policy: Path) -
     wide = gateway.run("budgets", "--wide")
     assert wide.out == gateway.run("budgets", "list", "--wide").out
     columns, month, day = (line.split() for line in wide.out.splitlines())
-    assert " ".join(columns[9:]) == "per hour empty UTC overrun raised from until UTC reason"
-    assert month[8:] == ["$0.0000007955", "-", "$0.00", "-", "-", "-"]
+    assert " ".join(columns[8:]) == "per hour empty UTC overrun raised from until UTC reason"
+    assert month[8:] == ["$0.0000007778", "-", "$0.00", "-", "-", "-"]
     assert day[7:] == [
         *("00:00", "$0.000035", "-", "$0.00", "$0.001", "11-26", "12:00", "release", "week"),
     ]

@@ -13,6 +13,7 @@ import pytest
 from farebox.cli.claude import Changes, ClaudeMissing, environment_changes, find_claude
 from farebox.cli.credentials import Credentials
 from tests.cli.gateway import Gateway, run
+from tests.support.builders import a_secret
 
 CREDENTIALS = Credentials("http://127.0.0.1:8787", "http://127.0.0.1:8787", "fba-admin", "fb-key")
 GATEWAY = {
@@ -45,10 +46,10 @@ def install_recorder(path: Path) -> Path:
     return path
 
 
-def start(gateway: Gateway, folder: Path, *arguments: str, path: Path, **environment: str) -> str:
-    """Run `farebox claude` as a process of its own, since it becomes Claude Code."""
+def start(folder: Path, *arguments: str, path: Path, **environment: str) -> tuple[str, str]:
+    """Run `farebox claude` as a process of its own, since it becomes Claude Code; give what both said."""
     done = subprocess.run(
-        [sys.executable, "-m", "farebox", "claude", "--data", str(gateway.data), *arguments],
+        [sys.executable, "-m", "farebox", "claude", *arguments],
         cwd=folder,
         env={"PATH": str(path), "HOME": str(folder), **environment},
         stdin=subprocess.DEVNULL,
@@ -57,8 +58,8 @@ def start(gateway: Gateway, folder: Path, *arguments: str, path: Path, **environ
         timeout=60,
         check=False,
     )
-    assert (done.returncode, done.stderr) == (7, "")
-    return done.stdout
+    assert done.returncode == 7
+    return done.stdout, done.stderr
 
 
 def test_a_stored_credential_wants_address_key_and_hints() -> None:
@@ -132,7 +133,9 @@ def test_a_missing_program_is_told_with_the_line_that_installs_it(tmp_path: Path
 
 def test_it_becomes_claude_code_with_all_arguments_and_its_status(gateway: Gateway, tmp_path: Path) -> None:
     install_recorder(tmp_path / "bin/claude")
-    printed = start(gateway, tmp_path, "--", "-p", "Say 'hi'", "--model", "x", path=tmp_path / "bin")
+    arguments = ("--data", str(gateway.data), "--stored", "--", "-p", "Say 'hi'", "--model", "x")
+    printed, said = start(tmp_path, *arguments, path=tmp_path / "bin")
+    assert said == ""
     assert json.loads(printed) == {
         "arguments": ["-p", "Say 'hi'", "--model", "x"],
         "environment": {**GATEWAY, "ANTHROPIC_BASE_URL": gateway.url, "ANTHROPIC_AUTH_TOKEN": "fb-x"},
@@ -141,7 +144,15 @@ def test_it_becomes_claude_code_with_all_arguments_and_its_status(gateway: Gatew
 
 def test_the_demo_model_is_one_option(gateway: Gateway, tmp_path: Path) -> None:
     install_recorder(tmp_path / "node_modules/.bin/claude")
-    printed = start(gateway, tmp_path, "--demo", path=tmp_path / "empty", ANTHROPIC_API_KEY="sk-ant-mine")
+    printed, said = start(
+        tmp_path,
+        "--data",
+        str(gateway.data),
+        "--demo",
+        path=tmp_path / "empty",
+        ANTHROPIC_API_KEY="sk-ant-mine",
+    )
+    assert said == ""
     assert json.loads(printed) == {
         "arguments": [],
         "environment": {
@@ -186,8 +197,8 @@ def test_without_credentials_it_says_how_to_get_some(tmp_path: Path) -> None:
     ran = run("claude", "--data", str(tmp_path))
     assert (ran.status, ran.err) == (
         1,
-        f"farebox: There is no {tmp_path}/credentials.json: start `farebox serve` here, or name its "
-        "directory with --data.\n",
+        f"farebox: There is no {tmp_path}/credentials.json: start `farebox serve` here, name its "
+        "directory with --data, or set FAREBOX_URL and FAREBOX_GATEWAY_KEY.\n",
     )
 
 
@@ -197,7 +208,93 @@ def test_the_key_of_one_gateway_is_not_used_for_another(gateway: Gateway) -> Non
     assert ran.err.startswith("farebox: FAREBOX_URL is https://farebox.example.com, but the gateway key in ")
 
 
-def test_demo_and_model_exclude_each_other(gateway: Gateway) -> None:
-    ran = run("claude", "--demo", "--model", "claude-opus-5-5", "--data", str(gateway.data))
-    assert ran.status == 2
-    assert "choose one of --demo and --model" in ran.err
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--demo", "--model", "claude-opus-5-5"], "choose one of --demo and --model"),
+        (["--demo", "--own-login"], "--demo goes without --own-login and --stored"),
+        (["--demo", "--stored"], "--demo goes without --own-login and --stored"),
+        (["--print-env", "--", "-p", "Hi."], "--print-env starts nothing"),
+        (["--key-file", "no-such-file"], "no-such-file"),
+    ],
+)
+def test_options_that_contradict_each_other_are_a_wrong_call(arguments: list[str], told: str) -> None:
+    ran = run("claude", *arguments, COLUMNS="200")
+    assert (ran.status, ran.out) == (2, "")
+    assert told in ran.err
+
+
+OWN = {"slug": "mine", "type": "anthropic"}
+KEPT = {"slug": "kept", "type": "anthropic", "credential": "env:KEY"}
+UNSERVED = {"slug": "cloud", "type": "bedrock"}
+DEMO = {"slug": "toy", "type": "demo"}
+BY_OWN = "using your own Claude login or key, which {} takes; farebox keeps no credential"
+BY_STORED = "using the credential that farebox keeps for kept; --own-login uses your own"
+
+
+@pytest.mark.parametrize(
+    ("providers", "variable", "why"),
+    [
+        ([], "ANTHROPIC_CUSTOM_HEADERS", BY_OWN.format("anthropic")),
+        ([OWN, UNSERVED, DEMO], "ANTHROPIC_CUSTOM_HEADERS", BY_OWN.format("mine")),
+        ([OWN, KEPT], "ANTHROPIC_AUTH_TOKEN", BY_STORED),
+        ([KEPT, DEMO], "ANTHROPIC_AUTH_TOKEN", BY_STORED),
+        ([DEMO], "ANTHROPIC_AUTH_TOKEN", "the gateway has no provider but the demo model; --demo uses it"),
+    ],
+)
+def test_the_set_of_variables_follows_what_the_gateway_has(
+    gateway: Gateway, tmp_path: Path, providers: list[dict[str, str]], variable: str, why: str
+) -> None:
+    file = tmp_path / "policy.json"
+    file.write_text(json.dumps({"providers": providers} if providers else {}))
+    assert gateway.run("apply", str(file)).status == 0
+    ran = gateway.run("claude", "--print-env")
+    assert (ran.status, ran.err) == (0, f"farebox: {why}\n")
+    named = [line.removeprefix("export ").partition("=")[0] for line in ran.out.splitlines()]
+    assert sorted(named) == sorted(("ANTHROPIC_BASE_URL", "CLAUDE_CODE_GATEWAY_HINT_HEADERS", variable))
+
+
+def test_the_demo_model_is_asked_for_by_its_own_slug(gateway: Gateway, tmp_path: Path) -> None:
+    file = tmp_path / "policy.json"
+    file.write_text(json.dumps({"providers": [OWN, DEMO]}))
+    gateway.run("apply", str(file))
+    assert "export ANTHROPIC_MODEL=@toy/claude-demo" in gateway.run("claude", "--demo", "--print-env").out
+    file.write_text(json.dumps({"providers": [OWN]}))
+    gateway.run("apply", str(file), "--prune")
+    ran = gateway.run("claude", "--demo", "--print-env")
+    assert (ran.status, ran.out) == (1, "")
+    assert ran.err.startswith("farebox: this gateway has no demo model: add {slug: demo, type: demo}")
+
+
+def test_the_lines_for_another_model_take_the_demo_model_away() -> None:
+    assert changes(ANTHROPIC_MODEL="@toy/claude-demo") == Changes(GATEWAY, ("ANTHROPIC_MODEL",))
+    assert changes(ANTHROPIC_MODEL="claude-opus-5-5") == Changes(GATEWAY)
+
+
+def test_a_colleague_needs_an_address_and_a_key_and_nothing_else(gateway: Gateway, tmp_path: Path) -> None:
+    secret = a_secret(7)
+    (tmp_path / "key").write_text(f"{secret}\n")
+    install_recorder(tmp_path / "bin/claude")
+    named = {"FAREBOX_URL": gateway.url, "FAREBOX_DATA": "nowhere"}
+    ways: tuple[tuple[list[str], dict[str, str]], ...] = (
+        (["--key-file", str(tmp_path / "key")], {}),
+        ([], {"FAREBOX_GATEWAY_KEY": secret}),
+    )
+    for arguments, more in ways:
+        printed, said = start(tmp_path, *arguments, path=tmp_path / "bin", **named, **more)
+        assert json.loads(printed)["environment"] == {
+            **GATEWAY,
+            "ANTHROPIC_BASE_URL": gateway.url,
+            "ANTHROPIC_AUTH_TOKEN": secret,
+        }
+        assert said.startswith("farebox: taking it that the gateway keeps a credential; --own-login uses ")
+
+
+def test_a_key_file_that_holds_something_else_is_refused_without_repeating_it(tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_text("sk-ant-CANARY")
+    ran = run("claude", "--key-file", str(file), FAREBOX_URL="http://127.0.0.1:9")
+    assert (ran.status, ran.err) == (
+        1,
+        f"farebox: {file}: holds no gateway key (fb-...), or more than one\n",
+    )

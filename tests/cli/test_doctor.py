@@ -1,6 +1,7 @@
 """`farebox doctor`: every finding with its mend, in the end against a gateway that really runs."""
 
 import json
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,6 @@ import pytest
 from farebox import __version__
 from farebox.cli.doctor import (
     Check,
-    Reply,
     State,
     check_environment,
     check_prices,
@@ -20,6 +20,7 @@ from farebox.cli.doctor import (
     judge_credential,
     judge_stream,
 )
+from farebox.cli.probe import Reply
 from farebox.compose.prices import load_prices
 from tests.cli.gateway import Gateway, run
 from tests.support.builders import FixedClock
@@ -96,7 +97,7 @@ def test_events_that_arrive_together_were_buffered(at_ms: tuple[int, ...]) -> No
     found = judge_stream(stream(at_ms=at_ms))
     assert (found.state, found.found) == (
         State.FAIL,
-        f"buffered: {len(at_ms)} piece(s) within {at_ms[-1] - at_ms[0]} ms",
+        f"buffered: {len(at_ms)} piece{'' if len(at_ms) == 1 else 's'} within {at_ms[-1] - at_ms[0]} ms",
     )
 
 
@@ -163,12 +164,32 @@ def test_a_provider_whose_clock_differs_is_a_warning() -> None:
 
 def test_models_without_a_price_are_named() -> None:
     rows = [
-        {"model": "claude-opus-5-5", "cost_status": "priced"},
-        {"model": "claude-new", "cost_status": "unpriced"},
+        {"model": "claude-opus-5-5", "cost_status": "priced", "outcome": "finished"},
+        {"model": "claude-new", "cost_status": "unpriced", "outcome": "finished"},
     ]
     found = check_prices(load_prices(), rows, FixedClock().now())
     assert (found.state, found.found) == (State.WARN, "no price for claude-new")
-    assert check_prices(load_prices(), rows[:1], FixedClock().now()).state is State.OK
+    known = "known for Claude Code's defaults"
+    refused = {"model": "claude-newer", "cost_status": "priced", "outcome": "refused"}
+    for seen, found_text in (
+        ([], known),
+        ([refused], known),
+        ([rows[0], refused], f"{known}, and for 1 model used lately"),
+    ):
+        found = check_prices(load_prices(), seen, FixedClock().now())
+        assert (found.state, found.found) == (State.OK, found_text)
+
+
+def test_a_credential_that_a_laptop_cannot_read_fails_without_being_tried() -> None:
+    with provider() as url:
+        row = {"slug": "a", "type": "anthropic", "credential": "secretsmanager:x", "base_url": url}
+        *_, found = check_provider(row, "http://127.0.0.1:9", "fb-x", FixedClock())
+    assert found == Check(
+        "provider a, credential",
+        State.FAIL,
+        "a gateway on a laptop cannot read secretsmanager:x",
+        "put the credential in env:NAME or file:PATH",
+    )
 
 
 def test_an_environment_that_agrees_is_fine() -> None:
@@ -261,6 +282,7 @@ providers:
     assert [(row["name"], row["state"]) for row in answer["rows"]] == [
         ("gateway", "ok"),
         ("admin key", "ok"),
+        ("gateway key", "ok"),
         ("provider main", "ok"),
         ("provider main, credential", state),
         ("provider demo", "ok"),
@@ -273,3 +295,21 @@ providers:
     assert (answer["ok"], done.returncode) == (is_ok, 0 if is_ok else 1)
     assert ("-> put a valid key behind env:MAIN_KEY" in told.stdout) is not is_ok
     assert key not in done.stdout + told.stdout
+    streaming = next(row["found"] for row in answer["rows"] if row["name"] == "streaming")
+    assert re.search(r"; booked as a demo request of \$0\.00[0-9]+$", streaming)
+
+
+def test_a_gateway_key_that_is_not_valid_is_told_with_its_mend_which_works(tmp_path: Path) -> None:
+    with GatewayProcess(tmp_path) as gateway:
+        warned = gateway.run("keys", "revoke", "laptop")
+        assert (warned.returncode, warned.stdout) == (0, "revoked default/laptop\n")
+        assert "WARNING this was the gateway key in .farebox/credentials.json; " in warned.stderr
+        failed = {row["name"]: row for row in json.loads(gateway.run("doctor", "--json").stdout)["rows"]}
+        assert (failed["gateway key"]["state"], failed["gateway key"]["mend"]) == (
+            "fail",
+            "make a new one: farebox keys create --name NAME --save",
+        )
+        made = gateway.run("keys", "create", "--name", "laptop", "--save")
+        assert made.returncode == 0
+        mended = json.loads(gateway.run("doctor", "--json").stdout)["rows"]
+    assert {row["name"]: row["state"] for row in mended}["gateway key"] == "ok"

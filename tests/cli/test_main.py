@@ -74,6 +74,26 @@ def test_a_wrong_call_is_status_two(arguments: list[str]) -> None:
     assert ran.out == "" or arguments == ["keys"]
 
 
+@pytest.mark.parametrize("group", ["", "keys", "ledger", "providers", "workspaces", "configs", "brakes"])
+def test_a_bare_group_shows_its_help_and_is_a_wrong_call(group: str) -> None:
+    bare, asked = run(*group.split()), run(*group.split(), "--help")
+    assert (bare.status, asked.status) == (2, 0)
+    assert "Usage: " in bare.out + bare.err
+    assert " ".join((bare.out + bare.err).split()) == " ".join(asked.out.split())
+
+
+def test_help_names_values_in_capitals_and_flags_not_at_all() -> None:
+    told = "".join(run(*arguments, "--help").out for arguments in COMMANDS)
+    options = [line for line in told.splitlines() if line.startswith("│ --") or line.startswith("│ *")]
+    assert not [line for line in options if "<bool>" in line or "--" in line and "<" in line.split("  ")[1]]
+    serve = run("serve", "--help").out.split()
+    assert [serve[serve.index(option) + 1] for option in ("--port", "--data", "--config")] == [
+        "INTEGER",
+        "DIR",
+        "FILE",
+    ]
+
+
 def test_a_wrong_command_suggests_the_right_one() -> None:
     assert "Did you mean 'usage'?" in run("usge").err
 

@@ -1,4 +1,4 @@
-"""Rate limits through the whole gateway: what counts, what is refused with which words, what is given back."""
+"""Rate limits through the whole gateway: what counts, what is refused and how, what is given back."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 
 from farebox.domain.record import Outcome
 from farebox.gateway.limit import OUTPUT_GUESS_TOKENS
+from farebox.gateway.reserve import HoldTerms
 from tests.gateway.peers import ScriptedAnswer, answer_of
 from tests.gateway.stage import Stage, Told, a_file, a_stage, asking, read_out
 from tests.support.upstream import json_message, sse_message, usage
@@ -268,6 +269,23 @@ async def test_leases_are_renewed_by_a_task_that_ends_with_the_last_request(tmp_
         await read_out(streams[1])
         await asyncio.sleep(0)
         assert renewers() == []
+
+
+async def test_leases_are_renewed_while_time_passes(tmp_path: Path) -> None:
+    async def leases() -> list[int]:
+        return await stage.store.database.look(
+            lambda connection: [row[0] for row in connection.execute("SELECT until_us FROM rate_member")]
+        )
+
+    terms = HoldTerms(lease_ms=30, wait_ms=0)
+    async with a_stage(tmp_path, limited(ONE_AT_ONCE), terms=terms) as stage, asyncio.timeout(30):
+        stream = await stage.begin(asking())
+        (until_us,) = await leases()
+        stage.clock.advance(SECOND)
+        while await leases() == [until_us]:
+            await asyncio.sleep(0.001)
+        assert await leases() == [until_us + 1_000_000]
+        await read_out(stream)
 
 
 def break_store(folder: Path) -> None:

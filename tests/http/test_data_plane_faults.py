@@ -11,11 +11,12 @@ from typing import Any, cast
 
 import pytest
 
-from farebox.domain.errors import FareboxError, StoreFault, UpstreamTimeout
+from farebox.domain.errors import FareboxError, KeyRefused, StoreFault, UpstreamTimeout
 from farebox.gateway.incoming import IncomingRequest
 from farebox.gateway.pipeline import Gateway
 from farebox.gateway.stream import Answer, MeteredStream
 from farebox.http.data_plane import DataPlane
+from farebox.http.own_headers import SCOPE_REQUEST_ID
 
 Message = MutableMapping[str, Any]
 SECRET = "sk-ant-secret-in-a-fault"
@@ -205,7 +206,8 @@ async def test_what_is_not_ours_goes_to_the_other_app_and_says_which_request_it_
     for path in ("/v1/api-keys", "/admin/metrics", "/else/where"):
         client = Client()
         await plane(a_scope("GET", path), client.receive, client.send)
-        ids = [(b"request-id", REQUEST_ID.encode()), (b"x-farebox-request-id", REQUEST_ID.encode())]
+        names = (b"request-id", b"x-farebox-request-id", b"x-farebox-trace-id", b"x-portkey-trace-id")
+        ids = [(name, REQUEST_ID.encode()) for name in names]
         if path == "/else/where":
             assert client.error()[0] == 404
         else:
@@ -214,6 +216,32 @@ async def test_what_is_not_ours_goes_to_the_other_app_and_says_which_request_it_
                 {"type": "http.response.body", "body": b"other"},
             ]
     assert seen == ["/v1/api-keys", "/admin/metrics"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [*ROUTES, ("GET", "/healthz"), ("GET", "/no/where"), ("HEAD", "/")]
+)
+async def test_answers_and_refusals_of_our_own_carry_the_callers_trace(method: str, path: str) -> None:
+    client, scope = Client(), a_scope(method, path)
+    scope["headers"] = [(b"x-portkey-trace-id", b"nightly\x00-7 ")]
+    await a_plane(KeyRefused())(scope, client.receive, client.send)
+    headers = dict(client.sent[0]["headers"])
+    assert headers[b"x-farebox-trace-id"] == headers[b"x-portkey-trace-id"] == b"nightly-7"
+
+
+async def test_a_refusal_of_the_app_behind_names_the_request_in_its_body() -> None:
+    seen: list[str] = []
+
+    async def other(
+        scope: Message, receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]
+    ) -> None:
+        seen.append(scope[SCOPE_REQUEST_ID])
+
+    gateway = cast(Gateway, FakeGateway(Answer(200, [])))
+    plane = DataPlane(gateway, FixedRandomness(), body_bytes_max=1000, fallback=other)
+    client = Client()
+    await plane(a_scope("GET", "/v1/api-keys"), client.receive, client.send)
+    assert seen == [REQUEST_ID]
 
 
 async def test_anything_but_http_is_a_mistake_of_the_server() -> None:

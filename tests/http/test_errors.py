@@ -79,6 +79,7 @@ TOLD = [
     (errors.UpstreamUnreachable("host", "refused"), 502, "api_error", []),
     (errors.UpstreamTimeout("host", "first_byte", 120_000), 504, "timeout_error", []),
     (errors.UpstreamCut("host", "reset"), 502, "api_error", []),
+    (errors.UpstreamStatusUnusable("host", 302), 502, "api_error", []),
     (errors.StoreFault("locked"), 503, "api_error", []),
 ]
 

@@ -42,8 +42,13 @@ def test_a_moment_stands_for_itself() -> None:
     assert read_before("2026-11-01T02:00:00+02:00", NOON) == datetime(2026, 11, 1, tzinfo=UTC)
 
 
+def test_a_day_is_its_midnight_in_utc() -> None:
+    assert read_before("2026-11-01", NOON) == read_after("2026-11-01", NOON)
+    assert read_before("2026-11-01", NOON) == datetime(2026, 11, 1, tzinfo=UTC)
+
+
 @pytest.mark.parametrize(
-    "text", ["", "0d", "-1d", "30", "1y", "2026-11-01", "2026-11-01T00:00:00", "soon", "99999w"]
+    "text", ["", "0d", "-1d", "30", "1y", "2026-13-01", "20261101", "2026-11-01T00:00:00", "soon", "99999w"]
 )
 def test_what_is_neither_span_nor_moment_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="must be a span"):

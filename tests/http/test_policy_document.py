@@ -290,7 +290,46 @@ def test_what_is_wrong_is_refused_at_its_path(document: object, path: str) -> No
     with pytest.raises(ConfigInvalid) as refused:
         parse_policy(document)
     assert refused.value.path == path
-    assert "\n" not in refused.value.message
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("keys: [{name: no}]", "keys[0].name: must be text: quote it"),
+        ("keys: [{name: 12}]", "keys[0].name: must be text: quote it"),
+        ("keys: [{name: [a]}]", "keys[0].name: must be text"),
+        ("keys: all", "keys: must be a list"),
+        ("keys: [alice]", "keys[0]: must be an object with fields"),
+        ("- alice", "must be an object with fields"),
+        ("keys: [{name: a, metadata: [b]}]", "keys[0].metadata: must be an object with fields"),
+        (
+            "keys: [{name: a, allow_config_override: 1}]",
+            "keys[0].allow_config_override: must be true or false",
+        ),
+        (
+            "budgets: [{name: b, period: day, tokens: 1.5}]",
+            "budgets[0].tokens: must be a whole number",
+        ),
+        ("no: 1", "the name 'no' must be text: quote it (line 1)"),
+    ],
+)
+def test_a_wrong_shape_is_told_in_the_words_of_the_file(text: str, message: str) -> None:
+    with pytest.raises(ConfigInvalid) as refused:
+        parse_policy_text(text.encode())
+    assert refused.value.message == message
+
+
+@pytest.mark.parametrize("credential", ["secretsmanager:prod/anthropic", "file:/run/key", "env:KEY"])
+def test_a_credential_that_a_laptop_cannot_read_is_a_warning(credential: str) -> None:
+    document = one("providers", {"slug": "a", "type": "anthropic", "credential": credential})
+    assert parse_policy(document).warnings == (
+        (
+            "providers[0].credential: this version on a laptop cannot read 'secretsmanager:prod/anthropic'; "
+            "use env:NAME or file:PATH",
+        )
+        if credential.startswith("secretsmanager")
+        else ()
+    )
 
 
 @pytest.mark.parametrize(
@@ -337,7 +376,7 @@ def test_a_refusal_lists_every_path() -> None:
         parse_policy({"budgets": [{"nme": "x"}], "keys": [{"name": "/"}]})
     assert refused.value.message == (
         "keys[0].name: must be 1 to 128 letters, digits, spaces or any of '._@+:-', beginning with a letter "
-        "or digit; budgets[0].name: is required; budgets[0].period: is required; "
+        "or digit\nbudgets[0].name: is required\nbudgets[0].period: is required\n"
         "budgets[0].nme: unknown field"
     )
 
@@ -368,6 +407,7 @@ def test_the_example_of_the_docs_is_a_sound_document() -> None:
         "platform-month",
         "key-day",
         "key-rpm",
+        "runaway",
     ]
 
 

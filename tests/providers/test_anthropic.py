@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from farebox.domain.config import ProviderSpec
 from farebox.providers.anthropic import AnthropicProvider
-from farebox.providers.base import MESSAGES, Call
+from farebox.providers.base import MESSAGES, Call, Provider
+from farebox.providers.demo import DemoProvider
 from farebox.wire.headers import find
+from tests.support.builders import a_secret
 
 
 def a_call(accept_encoding: bytes, *, is_stream: bool = False) -> Call:
@@ -41,3 +45,18 @@ def test_only_what_client_and_meter_both_read_is_asked_for(
     spec = ProviderSpec("anthropic", "anthropic", "env:KEY")
     request = AnthropicProvider().request(spec, a_call(accepted, is_stream=is_stream))
     assert find(request.headers, b"accept-encoding") == asked
+
+
+@pytest.mark.parametrize("provider", [AnthropicProvider(), DemoProvider()])
+@pytest.mark.parametrize(
+    ("query", "target"),
+    [
+        (b"", b"/v1/messages"),
+        (b"beta=true", b"/v1/messages?beta=true"),
+        (b"beta=true&key=" + a_secret(1).encode(), b"/v1/messages?beta=true"),
+        (b"key=" + a_secret(1).encode(), b"/v1/messages"),
+    ],
+)
+def test_the_query_travels_without_keys_of_ours(provider: Provider, query: bytes, target: bytes) -> None:
+    spec = ProviderSpec("anthropic", "anthropic", "env:KEY")
+    assert provider.request(spec, replace(a_call(b""), query=query)).target == target

@@ -243,6 +243,21 @@ async def test_a_schema_that_refers_to_itself_comes_to_an_end() -> None:
     assert message["content"][0]["text"] == "null"
 
 
+async def test_a_small_schema_makes_no_huge_answer() -> None:
+    long = {"enum": ["#" * 20_000]}
+    wide = {"required": [f"p{number}" for number in range(1_000)]}
+    schema = {
+        "required": ["long", "wide"],
+        "properties": {
+            "long": {"required": ["a", "b", "c", "d"], "properties": dict.fromkeys("abcd", long)},
+            "wide": {**wide, "properties": {name: {"$ref": "#/$defs/wide"} for name in wide["required"]}},
+        },
+        "$defs": {"wide": wide},
+    }
+    message = await whole(asking(output_format={"type": "json_schema", "schema": schema}))
+    assert len(message["content"][0]["text"]) < 70_000
+
+
 @given(text=st.text(), tokens=st.integers(1, 200), stream=st.booleans())
 def test_any_prompt_gets_an_answer_within_its_tokens(text: str, tokens: int, stream: bool) -> None:
     body = asking(f"demo: tool {text}", max_tokens=tokens, stream=stream, tools=[BASH])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from farebox.wire import headers
-from farebox.wire.headers import client_headers, find, upstream_headers
+from farebox.wire.headers import client_headers, find, upstream_headers, upstream_query
+from tests.support.builders import a_secret
 from tests.support.header_page import Headers, HeaderTable, to_the_client, to_the_provider
 
 # Ours on the way back, whether or not the provider sends them; `own_headers` is compared where it is seen.
@@ -69,6 +71,26 @@ def test_names_that_connection_lists_stay_on_their_hop() -> None:
     ]
     assert upstream_headers(sent) == [(b"x-two", b"2")]
     assert client_headers(sent) == [(b"x-two", b"2")]
+
+
+@pytest.mark.parametrize("key", [a_secret(1), a_secret(2, "fba-")])
+def test_no_header_and_no_parameter_carries_a_key_of_ours(key: str) -> None:
+    text = key.encode()
+    encoded = text.replace(b"-", b"%2D")
+    sent = [
+        (b"api-key", text),
+        (b"x-goog-api-key", b"Bearer " + text + b", more"),
+        (b"x-twice", encoded),
+        (text.lower(), b"1"),
+        (b"x-app", b"cli"),
+    ]
+    assert upstream_headers(sent) == [(b"x-app", b"cli")]
+    assert upstream_query(b"beta=true&key=%b&a=1&k=%b&%b" % (text, encoded, text)) == b"beta=true&a=1"
+
+
+@pytest.mark.parametrize("query", [b"", b"beta=true", b"a=1&&b=%zz&c", b"k=fb-short", b"key=sk-ant-api03-x"])
+def test_any_other_query_travels_as_it_came(query: bytes) -> None:
+    assert upstream_query(query) == query
 
 
 def test_a_header_that_comes_twice_travels_twice() -> None:

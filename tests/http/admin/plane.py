@@ -31,7 +31,7 @@ class CountingBytes:
 
     def bytes(self, count: int) -> bytes:
         self._count += 1
-        return self._count.to_bytes(count, "big")
+        return self._count.to_bytes(2, "big").ljust(count, b"\0")
 
 
 class RacingPolicies:

@@ -41,17 +41,20 @@ async def names(plane: Plane) -> list[str]:
 async def test_everything_is_created_and_the_key_told_once(plane: Plane) -> None:
     answer = await apply(plane, FILE)
     assert (answer["version"], answer["dry_run"], answer["warnings"]) == (1, False, [])
-    assert actions(answer) == dict.fromkeys(
-        (
-            "provider main",
-            "provider toy",
-            "workspace platform",
-            "config c",
-            "key platform/alice",
-            "budget b",
+    assert actions(answer) == {
+        **dict.fromkeys(
+            (
+                "provider main",
+                "provider toy",
+                "workspace platform",
+                "config c",
+                "key platform/alice",
+                "budget b",
+            ),
+            "created",
         ),
-        "created",
-    )
+        **dict.fromkeys(("provider anthropic", "provider demo"), "replaced"),
+    }
     (created,) = answer["created_keys"]
     key = await plane.store.keys.find_gateway_key(key_hash(created["key"]))
     assert key is not None

@@ -152,7 +152,8 @@ async def test_what_is_not_there_cannot_be_raised(
         ({"until": "2026-11-23T12:00:00Z"}, "until: must be in the future", "until"),
         (
             {"until": "soon"},
-            "until: must be a span such as 30d or 12h, or a time such as 2027-01-31T00:00:00Z",
+            "until: must be a span such as 30d or 12h, a day such as 2027-01-31 (its midnight UTC), "
+            "or a time such as 2027-01-31T00:00:00Z",
             "until",
         ),
         ({"reason": ""}, "reason: must be 1 to 256 printable characters", "reason"),

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from farebox.cli.options import AsJson
-from farebox.cli.tables import print_json
+from farebox.cli.tables import print_json, say
 from farebox.compose.archive import back_up_local, restore_local
 from farebox.compose.settings import load_settings, process_environment
 
@@ -45,4 +45,4 @@ def _say(what: str, file: Path, as_json: bool) -> None:
     if as_json:
         print_json({"file": str(file)})
     else:
-        typer.echo(f"{what} {file}")
+        say(f"{what} {file}")

@@ -12,6 +12,7 @@ import typer
 
 from farebox.cli.cost_record import RecordInvalid, price_record
 from farebox.domain.price import PriceBook
+from farebox.wire.shown_text import shown
 
 INVALID_LINES_EXIT = 2
 
@@ -63,7 +64,7 @@ def _price_stream(lines: BinaryIO, origin: str, book: PriceBook) -> int:
                 error = str(invalid)
         if error is not None:
             failed += 1
-            typer.echo(f"{origin}line {number}: {error}", err=True)
+            typer.echo(shown(f"{origin}line {number}: {error}"), err=True)
             answer = {
                 "id": record.get("id"),
                 "status": "unpriced",

@@ -24,7 +24,7 @@ from farebox.cli.claude import KEY_HEADER, OTHER_ROUTES, find_credentials, heade
 from farebox.cli.credentials import Credentials
 from farebox.cli.options import AsJson, Data
 from farebox.cli.probe import Reply, ask
-from farebox.cli.tables import counted, print_json
+from farebox.cli.tables import counted, print_json, say
 from farebox.compose.clock import system_clock
 from farebox.compose.prices import load_prices
 from farebox.compose.settings import Settings, load_settings, process_environment
@@ -83,9 +83,9 @@ def doctor_command(as_json: AsJson = False, data: Data = None) -> None:
         print_json({"ok": not failed, "rows": [asdict(check) for check in checks], "next": None})
     else:
         for check in checks:
-            typer.echo(f"{check.state:<5} {check.name}: {check.found}")
+            say(f"{check.state:<5} {check.name}: {check.found}")
             if check.mend:
-                typer.echo(f"      -> {check.mend}")
+                say(f"      -> {check.mend}")
     if failed:
         raise typer.Exit(1)
 

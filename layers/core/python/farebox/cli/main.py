@@ -14,6 +14,7 @@ from farebox import __version__
 from farebox.cli.metavars import name_values
 from farebox.cli.options import AsJson, Data, Wide
 from farebox.domain.errors import FareboxError, StoreFault
+from farebox.wire.shown_text import shown
 
 Function = Callable[..., None]
 
@@ -225,5 +226,5 @@ class _Commands(TyperGroup):
         except (FareboxError, OSError) as error:
             told = error.detail if isinstance(error, StoreFault) else str(error)
             for line in filter(None, map(str.split, told.splitlines())):
-                typer.echo(f"farebox: {' '.join(line)}", err=True)
+                typer.echo(shown(f"farebox: {' '.join(line)}"), err=True)
             raise typer.Exit(1) from None

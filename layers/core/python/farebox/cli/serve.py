@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import errno
 import logging
+import os
 import signal
 import socket
 import sys
@@ -29,6 +30,7 @@ from farebox.http.data_plane import DataPlane
 from farebox.http.errors import status_of
 from farebox.http.policy_document import parse_policy_text
 from farebox.http.server_protocol import BoundedHttpProtocol
+from farebox.wire.shown_text import shown_json
 
 ACTOR = "serve"
 SWEEP_EVERY_MS = 15_000
@@ -202,8 +204,8 @@ def admin_ports(local: LocalGateway) -> AdminPorts:
 
 
 def print_line(line: str) -> None:
-    """Write one line to standard output at once."""
-    print(line, flush=True)
+    """Write one line, JSON or not, to standard output at once."""
+    print(shown_json(line), flush=True)
 
 
 def _greet(data: Path, applied: Applied | None, swept: int, lines: Iterator[str]) -> None:
@@ -222,6 +224,7 @@ def _greet(data: Path, applied: Applied | None, swept: int, lines: Iterator[str]
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
+        socket.getaddrinfo(host, port, family)  # a name that is none is told apart only here
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except socket.gaierror:
         raise AddressRefused(f"'{host}' is no address; --host 127.0.0.1 is this machine alone.") from None
@@ -236,7 +239,7 @@ def _why_not(host: str, port: int, error: OSError) -> str:
         return f"This machine has no address {host}; --host 127.0.0.1 is this machine alone."
     if error.errno == errno.EACCES:
         return f"Port {port} is not open to this user. Choose one above 1023 with --port."
-    return f"Cannot listen on {host}, port {port}: {error.strerror or error}."
+    return f"Cannot listen on {host}, port {port}: {os.strerror(error.errno or 0)}."
 
 
 def _url_host(host: str) -> str:

@@ -71,16 +71,14 @@ def open_local(
     Raises `StoreFault`.
     """
     clock, randomness = SystemClock(), SystemRandomness()
+    metrics, inputs = Metrics(), KnownInputs()
     store = LocalStore.open(data / DATABASE_FILE, clock)
-    metrics = Metrics()
     transport = Http1Transport(ssl.create_default_context())
     alerts = local_alerts(store, clock, transport, webhook_url=settings.webhook_url, write_log=write_log)
     events = _event_bus(metrics, alerts, write_log)
     prices = PriceData().book()
     lease_ms = settings.hold_lease_s * 1000
-    inputs = KnownInputs()
-    leases = Leases(store.ledger, clock, lease_ms)
-    backlog = Backlog(store.ledger)
+    leases, backlog = Leases(store.ledger, clock, lease_ms), Backlog(store.ledger)
     gateway = Gateway(
         keys=store.keys,
         policies=store.policies,

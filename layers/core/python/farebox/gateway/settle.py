@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from farebox.domain.errors import Refusal, StoreFault, UpstreamCut, UpstreamFault
+from farebox.domain.errors import BudgetExhausted, Refusal, StoreFault, UpstreamCut, UpstreamFault
 from farebox.domain.event import RequestFinished
 from farebox.domain.plan import Plan
 from farebox.domain.price import PriceBook
@@ -65,6 +65,8 @@ class Settler:
                 journal.attempted(self.prices, status=None, reading=reading)
         outcome = outcome_of(ending)
         status = STATUS_CLIENT_GONE if outcome is Outcome.CLIENT_GONE else self.status_of(ending)
+        if isinstance(ending, BudgetExhausted) and ending.is_closed:
+            journal.exhausted_budget = ending.budget
         await self._settle(journal, outcome, status, error_type=type(ending).__name__)
 
     async def answered(self, journal: Journal, source: HttpAnswer, body: bytes) -> None:
@@ -140,7 +142,7 @@ class Settler:
             self.leases.drop(record.id)
             if journal.admission is not None:
                 await journal.admission.end(journal.usages(), was_sent=bool(journal.attempts))
-        await self.events.emit(RequestFinished(record))
+        await self.events.emit(RequestFinished(record, journal.exhausted_budget))
 
 
 def outcome_of(ending: BaseException) -> Outcome:

@@ -126,7 +126,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def _is_within_head(self, was_in_head: bool) -> bool:
         """Whether bytes of an unfinished head have come, be they the blank lines that may precede it."""
-        return self._in_head and not self._is_refused and (self._has_begun or (was_in_head and self._unframed_bytes > 0))
+        has_bytes = self._has_begun or (was_in_head and self._unframed_bytes > 0)
+        return self._in_head and has_bytes and not self._is_refused
 
     def _await_head(self) -> None:
         self._timer = self.loop.call_later(self.head_timeout_s, self._end_waiting)

@@ -40,7 +40,8 @@ class Sweeper:
     async def _counted(self, draft: RequestRecord) -> tuple[Touch, ...]:
         """Give what alert-only budgets count of an abandoned request: they hold nothing."""
         policy = await self.policies.current()
-        counting = [budget for budget in policy.budgets if not budget.is_blocking]
+        budgets = policy.budgets_of(draft.session_id, draft.at)
+        counting = [budget for budget in budgets if not budget.is_blocking]
         if draft.billing is Billing.SUBSCRIPTION:
             counting = [budget for budget in counting if budget.include_subscription]
         return tuple(

@@ -9,7 +9,7 @@ import re
 _CONTROLS = "\x00-\x1f\x7f-\x9f"
 _UNSEEN = "\u061c\u200b\u200e\u200f\u2028-\u202e\u2060\u2066-\u2069\ufeff\ud800-\udfff\U000e0000-\U000e007f"
 _UNFIT = re.compile(f"[{_CONTROLS}{_UNSEEN}]")
-_UNFIT_IN_JSON = re.compile(f"[\x7f-\x9f{_UNSEEN}]")
+_UNFIT_IN_JSON = re.compile(f"[\x00-\x09\x0b-\x1f\x7f-\x9f{_UNSEEN}]")  # all but the ends of lines
 _WORDS = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
@@ -19,10 +19,9 @@ def shown(text: str) -> str:
 
 
 def shown_json(document: str) -> str:
-    """Give a JSON document that says the same and holds such characters only as escapes."""
-    return (
-        document if document.isascii() and "\x7f" not in document else _UNFIT_IN_JSON.sub(_in_json, document)
-    )
+    """Give a JSON document that says the same and holds such characters only as escapes; its lines stay."""
+    is_fit = document.isascii() and document.isprintable()
+    return document if is_fit else _UNFIT_IN_JSON.sub(_in_json, document)
 
 
 def _spelled(found: re.Match[str]) -> str:

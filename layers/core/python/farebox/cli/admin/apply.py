@@ -10,7 +10,7 @@ import typer
 
 from farebox.cli.admin.client import connect
 from farebox.cli.options import AsJson, Data
-from farebox.cli.tables import print_json
+from farebox.cli.tables import print_json, say
 
 _MARKS = {"created": "+", "changed": "~", "pruned": "-", "replaced": "-", "unchanged": " "}
 
@@ -35,14 +35,14 @@ def apply(
     for change in answer["changes"]:
         _print_change(change)
     for warning in answer["warnings"]:
-        typer.echo(f"WARNING {warning}")
+        say(f"WARNING {warning}")
     counts = {action: sum(each["action"] == action for each in answer["changes"]) for action in _MARKS}
     told = (
         ", ".join(f"{count} {action}" for action, count in counts.items() if count) or "nothing in the file"
     )
-    typer.echo(f"{'would be: ' if dry_run else ''}{told} (policy version {answer['version']})")
+    say(f"{'would be: ' if dry_run else ''}{told} (policy version {answer['version']})")
     for created in answer["created_keys"]:
-        typer.echo(f"key {created['workspace']}/{created['name']} (shown once): {created['key']}")
+        say(f"key {created['workspace']}/{created['name']} (shown once): {created['key']}")
 
 
 def _print_change(change: dict[str, Any]) -> None:
@@ -52,10 +52,10 @@ def _print_change(change: dict[str, Any]) -> None:
     note = " (built in)" if change["action"] == "replaced" else ""
     if change["action"] == "pruned" and kind == "key":
         note = ": revokes the key, for good"
-    typer.echo(f"{_MARKS[change['action']]} {kind} {change['name']}{note}")
+    say(f"{_MARKS[change['action']]} {kind} {change['name']}{note}")
     if change["action"] == "changed":
         for field in change["fields"]:
-            typer.echo(f"    {field['path']}: {_value(field['before'])} -> {_value(field['after'])}")
+            say(f"    {field['path']}: {_value(field['before'])} -> {_value(field['after'])}")
 
 
 def _value(value: object) -> str:

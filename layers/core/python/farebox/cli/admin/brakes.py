@@ -8,7 +8,7 @@ import typer
 
 from farebox.cli.admin.client import connect
 from farebox.cli.options import AsJson, Data
-from farebox.cli.tables import moment, print_json, print_table, usd
+from farebox.cli.tables import moment, print_json, print_table, say, usd
 
 CAPS = ("session_usd", "agent_usd", "session_requests_per_minute", "agents_per_session")
 
@@ -51,4 +51,4 @@ def lift_brakes(
     if as_json:
         print_json(answer)
     else:
-        typer.echo(f"no brake stops session {answer['session']} until {moment(answer['until'])} UTC")
+        say(f"no brake stops session {answer['session']} until {moment(answer['until'])} UTC")

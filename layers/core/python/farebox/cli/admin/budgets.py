@@ -8,7 +8,7 @@ import typer
 
 from farebox.cli.admin.client import Answer, connect
 from farebox.cli.options import AsJson, Data, Wide
-from farebox.cli.tables import moment, print_json, print_table, usd
+from farebox.cli.tables import moment, print_json, print_table, say, usd
 
 WIDE_COLUMNS = 180
 
@@ -32,7 +32,7 @@ def list_budgets(wide: Wide = False, as_json: AsJson = False, data: Data = None)
     print_table(_NARROW, [_cells(row) for row in answer["rows"]], numbers=_NARROW[3:])
     for row in answer["rows"]:
         if row["raised_until"] is not None:
-            typer.echo(f"raised: {_named(row)} until {moment(row['raised_until'])[:16]} UTC")
+            say(f"raised: {_named(row)} until {moment(row['raised_until'])[:16]} UTC")
 
 
 def raise_budget(
@@ -60,7 +60,7 @@ def raise_budget(
         if as_json:
             print_json({"name": name, "bucket": bucket, "ended": True})
         else:
-            typer.echo(f"ended the raise of {name}{f' ({bucket})' if bucket else ''}")
+            say(f"ended the raise of {name}{f' ({bucket})' if bucket else ''}")
         return
     if (usd_limit is None) == (tokens is None):
         raise typer.BadParameter("choose one of --usd and --tokens")
@@ -78,7 +78,7 @@ def reset_budget(name: BudgetName, bucket: Bucket = None, as_json: AsJson = Fals
     if as_json:
         print_json(answer)
     else:
-        typer.echo(f"reset {answer['buckets_reset']} bucket(s) of {name}")
+        say(f"reset {answer['buckets_reset']} bucket(s) of {name}")
 
 
 def _print_raise(answer: Answer, as_json: bool) -> None:
@@ -86,10 +86,10 @@ def _print_raise(answer: Answer, as_json: bool) -> None:
         print_json(answer)
         return
     for warning in answer["warnings"]:
-        typer.echo(f"WARNING {warning}")
+        say(f"WARNING {warning}")
     is_usd = answer["limit_usd"] is not None
     before, after = (usd(each) if is_usd else str(each) for each in (answer["raised_from"], answer["limit"]))
-    typer.echo(f"raised {_named(answer)} from {before} to {after} until {moment(answer['until'])} UTC")
+    say(f"raised {_named(answer)} from {before} to {after} until {moment(answer['until'])} UTC")
 
 
 def _cells(row: dict[str, Any]) -> list[object]:

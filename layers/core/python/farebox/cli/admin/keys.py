@@ -13,7 +13,7 @@ import typer
 from farebox.cli.admin.client import connect
 from farebox.cli.credentials import Credentials, credentials_path, read_credentials, write_credentials
 from farebox.cli.options import AsJson, Data
-from farebox.cli.tables import moment, print_json, print_table
+from farebox.cli.tables import moment, print_json, print_table, say
 from farebox.domain.identity import key_shown
 
 _SPAN = re.compile(r"([0-9]{1,6})([smhd]?)")
@@ -45,8 +45,8 @@ def create(
         "name": name,
         "workspace": workspace,
         "user": user,
-        "models": _split(models),
-        "providers": _split(providers),
+        "models": _split(models, "--models"),
+        "providers": _split(providers, "--providers"),
         "config": config,
         "metadata": _pairs(metadata or []),
         "expires": expires,
@@ -86,7 +86,7 @@ def list_keys(
     ]
     print_table(columns, rows)
     if answer["next"]:
-        typer.echo(f"more: --cursor {answer['next']}")
+        say(f"more: --cursor {answer['next']}")
 
 
 def rotate(
@@ -110,7 +110,7 @@ def rotate(
     if kept is not None:
         _keep(*kept, str(answer["key"]))
     if not as_json:
-        typer.echo(f"the old secret opens until {moment(answer['old_valid_until'])} UTC")
+        say(f"the old secret opens until {moment(answer['old_valid_until'])} UTC")
 
 
 def revoke(
@@ -121,9 +121,9 @@ def revoke(
     if as_json:
         print_json(answer)
     else:
-        typer.echo(f"revoked {answer['workspace']}/{answer['name']}")
+        say(f"revoked {answer['workspace']}/{answer['name']}")
     if kept := _kept_key(data, answer):
-        typer.echo(
+        say(
             f"WARNING this was the gateway key in {kept[0]}; "
             "`farebox keys create --name NAME --save` puts another in its place",
             err=True,
@@ -134,8 +134,8 @@ def _print_secret(answer: dict[str, object], as_json: bool) -> None:
     if as_json:
         print_json(answer)
     else:
-        typer.echo(f"key {answer['workspace']}/{answer['name']} ({answer['id']}), shown once:")
-        typer.echo(f"{answer['key']}")
+        say(f"key {answer['workspace']}/{answer['name']} ({answer['id']}), shown once:")
+        say(f"{answer['key']}")
 
 
 def _kept(data: Path | None, option: str) -> tuple[Path, Credentials]:
@@ -157,11 +157,17 @@ def _kept_key(data: Path | None, row: Mapping[str, object]) -> tuple[Path, Crede
 
 def _keep(path: Path, credentials: Credentials, key: str) -> None:
     write_credentials(path, replace(credentials, gateway_key=key))
-    typer.echo(f"{path} holds the new key; shells that are set up with the old one need it too", err=True)
+    say(f"{path} holds the new key; shells that are set up with the old one need it too", err=True)
 
 
-def _split(text: str | None) -> list[str]:
-    return [part.strip() for part in (text or "").split(",") if part.strip()]
+def _split(text: str | None, option: str) -> list[str]:
+    """Take a list apart. One that is there and empty, such as an unset variable's, would narrow nothing."""
+    if text is None:
+        return []
+    parts = [part.strip() for part in text.split(",")]
+    if not all(parts):
+        raise typer.BadParameter("must name at least one, with commas between", param_hint=option)
+    return parts
 
 
 def _pairs(texts: list[str]) -> dict[str, str]:

@@ -8,7 +8,7 @@ import typer
 
 from farebox.cli.admin.client import connect
 from farebox.cli.options import AsJson, Data
-from farebox.cli.tables import moment, print_csv, print_json, print_table, usd
+from farebox.cli.tables import moment, print_csv, print_json, print_table, say, usd
 
 _INPUT_FIELDS = ("input_tokens", "cache_read_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens")
 _USAGE_FIELDS = ("requests", "errors", *_INPUT_FIELDS, "output_tokens", "cost_usd")
@@ -67,7 +67,7 @@ def requests(
     ]
     print_table(columns, rows, numbers=("at UTC", "input", "output", "cost"))
     if answer["next"]:
-        typer.echo(f"more: --cursor {answer['next']}")
+        say(f"more: --cursor {answer['next']}")
 
 
 def verify_ledger(as_json: AsJson = False, data: Data = None) -> None:
@@ -77,8 +77,8 @@ def verify_ledger(as_json: AsJson = False, data: Data = None) -> None:
         print_json(answer)
     else:
         for row in answer["rows"]:
-            typer.echo(row["drift"])
-        typer.echo("the ledger is sound" if answer["ok"] else f"{len(answer['rows'])} drift(s)")
+            say(row["drift"])
+        say("the ledger is sound" if answer["ok"] else f"{len(answer['rows'])} drift(s)")
     if not answer["ok"]:
         raise typer.Exit(1)
 

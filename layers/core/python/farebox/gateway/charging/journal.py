@@ -37,6 +37,7 @@ class Journal:
     dispatched_at: datetime | None = None
     dispatched_ms: int = 0
     first_byte_ms: int | None = None
+    exhausted_budget: str | None = None
     is_finished: bool = False
 
     def dispatched(self) -> None:

@@ -19,7 +19,6 @@ from farebox.http.admin.policy_routes import apply_router, policy_routers
 from farebox.http.admin.ports import AdminPorts
 from farebox.http.admin.replay import replay_router
 from farebox.http.admin.report_routes import report_router
-from farebox.http.policy_text import TEXT_BYTES_MAX
 
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -32,7 +31,6 @@ def build_admin_app(ports: AdminPorts) -> FastAPI:
         openapi_url="/admin/openapi.json",
         docs_url=None,
         redoc_url=None,
-        max_body_size=TEXT_BYTES_MAX,
     )
     install_error_handlers(app)
     editor = PolicyEditor(ports)

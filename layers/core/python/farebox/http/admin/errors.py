@@ -9,7 +9,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from farebox.domain.errors import BodyTooLarge, ConfigInvalid, FareboxError, KeyRefused, RouteUnknown
 from farebox.http.errors import error_answer
@@ -24,8 +24,8 @@ ADMIN_KEY_REFUSED = (
 """The same for a missing, unknown, revoked and expired key."""
 
 
-class DeclaredLengths:
-    """Refuses a body by its declared length. The framework would too, but in plain text."""
+class BoundedBodies:
+    """Refuses a body beyond the bound, declared or grown. The framework's own bound answers in plain text."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -36,12 +36,26 @@ class DeclaredLengths:
         if length.isdecimal() and int(length[:20]) > TEXT_BYTES_MAX:
             await _response(BodyTooLarge(TEXT_BYTES_MAX), scope)(scope, receive, send)
         else:
-            await self._app(scope, receive, send)
+            await self._app(scope, _bounded(receive), send)
+
+
+def _bounded(receive: Receive) -> Receive:
+    size = 0
+
+    async def receiving() -> Message:
+        nonlocal size
+        message = await receive()
+        size += len(message.get("body", b""))
+        if size > TEXT_BYTES_MAX:
+            raise HTTPException(413)  # any other exception in here becomes the framework's 400
+        return message
+
+    return receiving
 
 
 def install_error_handlers(app: FastAPI) -> None:
-    """Answer whatever goes wrong in the one shape."""
-    app.add_middleware(DeclaredLengths)
+    """Answer whatever goes wrong in the one shape, a body that is too large included."""
+    app.add_middleware(BoundedBodies)
     for kind in (FareboxError, RequestValidationError, HTTPException, Exception):
         app.add_exception_handler(kind, _answer)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-_ERROR: dict[str, Any] = {
+ERROR: dict[str, Any] = {
     "type": "object",
     "required": ["type", "error"],
     "properties": {
@@ -47,7 +47,7 @@ def _complete(schema: dict[str, Any]) -> None:
     components = schema.setdefault("components", {})
     components["securitySchemes"] = _SCHEMES
     schemas = components.setdefault("schemas", {})
-    schemas["Error"] = _ERROR
+    schemas["Error"] = ERROR
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
     schema["security"] = [{name: []} for name in _SCHEMES]

@@ -49,7 +49,8 @@ def _record(position: int, fields: dict[str, Any]) -> RequestRecord:
 
 def _booked(record: RequestRecord, policy: Policy) -> tuple[Touch, ...]:
     is_subscription = record.billing is Billing.SUBSCRIPTION
-    counted = [budget for budget in policy.budgets if budget.include_subscription or not is_subscription]
+    budgets = policy.budgets_of(record.session_id, record.at)
+    counted = [budget for budget in budgets if budget.include_subscription or not is_subscription]
     return tuple(
         replace(
             touch,

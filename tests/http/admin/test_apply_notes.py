@@ -1,0 +1,63 @@
+"""What an apply says beside its changes."""
+
+from typing import Any
+
+from tests.http.admin.plane import Plane
+
+PAST, AHEAD = "2026-11-23T11:59:59Z", "2026-11-24T00:00:00Z"
+
+
+async def applied(plane: Plane, file: dict[str, Any], **params: str) -> tuple[list[str], dict[str, str]]:
+    """Give the warnings, and the action by name."""
+    answer = await plane.ask("POST", "/v1/apply", json=file, params=params)
+    return answer["warnings"], {change["name"]: change["action"] for change in answer["changes"]}
+
+
+def budgets(**scope: object) -> dict[str, Any]:
+    return {"budgets": [{"name": "b", "scope": scope, "usd": 1, "period": "day"}]}
+
+
+async def test_the_first_providers_of_a_file_replace_the_built_in_ones(plane: Plane) -> None:
+    file = {"providers": [{"slug": "anthropic", "type": "anthropic", "credential": "env:KEY"}]}
+    told = {"anthropic": "created", "demo": "replaced"}
+    assert await applied(plane, file, dry_run="true") == ([], told)
+    assert await applied(plane, file) == ([], told)
+    assert await applied(plane, file) == ([], {"anthropic": "unchanged"})
+
+
+async def test_a_file_without_providers_replaces_none(plane: Plane) -> None:
+    assert await applied(plane, budgets()) == ([], {"b": "created"})
+
+
+async def test_a_scope_that_names_what_is_not_there_is_a_warning_at_its_path(plane: Plane) -> None:
+    file = budgets(workspace="nowhere", key=["nobody", "who-*"], provider="demo", user="u", model="m")
+    file["rate_limits"] = [{"name": "r", "scope": {"provider": "gone"}, "requests": 1, "per": "minute"}]
+    warnings, _ = await applied(plane, file)
+    assert warnings == [
+        "budgets[0].scope.workspace: there is no workspace 'nowhere', so this covers nothing",
+        "budgets[0].scope.key: there is no key 'nobody', so this covers nothing",
+        "rate_limits[0].scope.provider: there is no provider 'gone', so this covers nothing",
+    ]
+
+
+async def test_a_scope_may_name_what_the_file_or_the_store_has(plane: Plane) -> None:
+    await plane.ask("POST", "/v1/api-keys", 201, json={"name": "stored"})
+    file = {
+        **budgets(workspace=["platform", "default"], key=["stored", "bob", "*b"], provider="main"),
+        "providers": [{"slug": "main", "type": "demo"}],
+        "workspaces": [{"slug": "platform"}],
+        "keys": [{"name": "bob", "workspace": "platform"}],
+    }
+    assert (await applied(plane, file))[0] == []
+
+
+async def test_a_key_of_several_workspaces_is_there(plane: Plane) -> None:
+    await plane.ask("POST", "/v1/admin/workspaces", 201, json={"slug": "other"})
+    for workspace in ("default", "other"):
+        await plane.ask("POST", "/v1/api-keys", 201, json={"name": "twin", "workspace": workspace})
+    assert (await applied(plane, budgets(key="twin")))[0] == []
+
+
+async def test_a_key_that_is_over_when_it_is_made_is_a_warning(plane: Plane) -> None:
+    file = {"keys": [{"name": "a", "expires_at": PAST}, {"name": "b", "expires_at": AHEAD}]}
+    assert (await applied(plane, file))[0] == ["keys[0].expires_at: is in the past, so the key opens nothing"]

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from farebox.cli.access.credentials import Credentials
 from farebox.cli.claude import Changes, ClaudeMissing, environment_changes, find_claude
-from farebox.cli.credentials import Credentials
 from tests.cli.gateway import Gateway, run
 from tests.support.builders import a_secret
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from farebox import __version__
+from farebox.cli.access.probe import Reply
 from farebox.cli.doctor import (
     Check,
     State,
@@ -20,7 +21,6 @@ from farebox.cli.doctor import (
     judge_credential,
     judge_stream,
 )
-from farebox.cli.probe import Reply
 from farebox.compose.prices import load_prices
 from tests.cli.gateway import Gateway, run
 from tests.support.builders import FixedClock

@@ -85,7 +85,7 @@ def test_a_bare_group_shows_its_help_and_is_a_wrong_call(group: str) -> None:
 def test_help_names_values_in_capitals_and_flags_not_at_all() -> None:
     told = "".join(run(*arguments, "--help").out for arguments in COMMANDS)
     options = [line for line in told.splitlines() if line.startswith("│ --") or line.startswith("│ *")]
-    assert not [line for line in options if "<bool>" in line or "--" in line and "<" in line.split("  ")[1]]
+    assert not [line for line in options if "<bool>" in line or ("--" in line and "<" in line.split("  ")[1])]
     serve = run("serve", "--help").out.split()
     assert [serve[serve.index(option) + 1] for option in ("--port", "--data", "--config")] == [
         "INTEGER",

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from farebox.cli.credentials import Credentials, greeting_lines, prepare_credentials
-from farebox.cli.offer import Offer, offer_of
-from farebox.cli.probe import is_farebox
-from farebox.cli.program import program_line
+from farebox.cli.access.credentials import Credentials, greeting_lines, prepare_credentials
+from farebox.cli.access.offer import Offer, offer_of
+from farebox.cli.access.probe import is_farebox
+from farebox.cli.access.program import program_line
 from farebox.cli.serve import STOP_MESSAGE, _OurOwnStop
 from tests.cli.gateway import run
 from tests.http.admin.plane import Plane, admin_plane

@@ -19,6 +19,7 @@ def test_every_variable_is_read() -> None:
     texts = {
         "FAREBOX_URL": "https://admin.example/",
         "FAREBOX_ADMIN_KEY": "fba-x",
+        "FAREBOX_GATEWAY_KEY": "fb-x",
         "FAREBOX_DATA": "/srv/farebox",
         "FAREBOX_LOG": "off",
         "FAREBOX_HOLD_LEASE_S": "11",
@@ -36,6 +37,7 @@ def test_every_variable_is_read() -> None:
     assert load_settings(texts) == Settings(
         url="https://admin.example",
         admin_key="fba-x",
+        gateway_key="fb-x",
         data="/srv/farebox",
         log="off",
         hold_lease_s=11,

@@ -37,6 +37,7 @@ def test_a_silent_stretch_counts_while_it_lasts(silent_ms: int, tokens: int) -> 
     watch = Stopwatch()
     hidden = HiddenOutput(watch)
     watch.now_ms = silent_ms
+    hidden.seen(0)
     assert hidden.tokens == tokens
 
 

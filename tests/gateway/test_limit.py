@@ -173,7 +173,7 @@ async def test_a_providers_own_numbers_give_way_to_ours(tmp_path: Path) -> None:
         stage.upstream.script = reply
         told = await stage.ask(asking())
         shown = [value for name, value in told.headers if name == b"x-ratelimit-remaining-requests"]
-        assert (shown, told.header("x-ratelimit-remaining-tokens")) == ([b"1"], "77")
+        assert (shown, told.header("x-ratelimit-remaining-tokens")) == ([b"1"], None)
 
 
 async def test_the_tightest_limit_of_a_kind_is_shown(tmp_path: Path) -> None:

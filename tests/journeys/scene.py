@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,12 @@ OPUS_5_5 = {
 
 
 def gateway_before(
-    folder: Path, upstream: ScriptedUpstream, *, credential: str = "env:CANARY", **sections: object
+    folder: Path,
+    upstream: ScriptedUpstream,
+    *,
+    credential: str = "env:CANARY",
+    environment: Mapping[str, str] | None = None,
+    **sections: object,
 ) -> GatewayProcess:
     """Configure a gateway whose provider is `upstream`; `sections` are more of the file's."""
     provider = {
@@ -37,7 +43,7 @@ def gateway_before(
     return GatewayProcess(
         folder,
         config=json.dumps({"providers": [provider], **sections}),
-        environment={"CANARY": CREDENTIAL},
+        environment={"CANARY": CREDENTIAL, **(environment or {})},
     )
 
 

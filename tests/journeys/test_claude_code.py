@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from farebox.domain.errors import CredentialMissing, KeyRefused
 from tests.journeys.claude_code import QUIET, ClaudeCode, claude_path
-from tests.journeys.scene import CREDENTIAL, cost_usd, gateway_before, row_of, shown
+from tests.journeys.scene import CREDENTIAL, PROVIDER, cost_usd, gateway_before, row_of, shown
 from tests.support.gateway_process import HOST, GatewayProcess
 from tests.support.upstream import ScriptedUpstream, ToolCall, sse_message, usage
 
@@ -149,6 +150,22 @@ def test_a_revoked_key_is_refused_at_once(tmp_path: Path) -> None:
         assert gateway.rows("requests") == []
 
 
+def test_a_missing_gateway_key_is_told_in_our_words(tmp_path: Path) -> None:
+    with ScriptedUpstream() as upstream, gateway_before(tmp_path, upstream, credential="caller") as gateway:
+        turn = claude(tmp_path, gateway, ANTHROPIC_AUTH_TOKEN="sk-ant-oat01-mine").say("Hello.")
+        assert turn.status == 1
+        assert KeyRefused(missing=True).message in turn.text
+        assert upstream.requests == []
+
+
+def test_a_missing_login_of_the_callers_own_is_told_in_our_words(tmp_path: Path) -> None:
+    with ScriptedUpstream() as upstream, gateway_before(tmp_path, upstream, credential="caller") as gateway:
+        turn = claude(tmp_path, gateway).say("Hello.")
+        assert turn.status == 1
+        assert CredentialMissing(PROVIDER).message in turn.text
+        assert upstream.requests == []
+
+
 def test_the_demo_model_needs_no_credential(tmp_path: Path) -> None:
     with GatewayProcess(tmp_path) as gateway:
         client = claude(tmp_path, gateway, ANTHROPIC_MODEL="@demo/claude-demo")
@@ -168,6 +185,9 @@ def test_farebox_claude_sets_the_environment_itself(tmp_path: Path) -> None:
     with ScriptedUpstream(script) as upstream, gateway_before(tmp_path, upstream) as gateway:
         done = gateway.run("claude", "--", "-p", "Hello.", environment={**QUIET, "PATH": claude_path()})
         assert (done.returncode, done.stdout.strip()) == (0, "Hello.")
+        assert done.stderr == (
+            f"farebox: using the credential that farebox keeps for {PROVIDER}; --own-login uses your own\n"
+        )
         (request,) = upstream.requests
         assert request.header("x-claude-code-request-class") == b"main"
         assert [row["outcome"] for row in gateway.rows("requests")] == ["finished"]

@@ -73,6 +73,23 @@ def test_sigterm_lets_an_open_stream_finish_and_books_it(tmp_path: Path) -> None
         assert [(row["outcome"], Decimal(row["cost_usd"])) for row in rows] == [("finished", cost_usd(USED))]
 
 
+def test_a_stream_that_outlives_the_drain_is_cut_and_told_in_one_line(tmp_path: Path) -> None:
+    reply = sse_message(usage=usage(**USED)).with_piece(3, Ending.STALL)
+    with (
+        ScriptedUpstream([reply]) as upstream,
+        gateway_before(tmp_path, upstream, environment={"FAREBOX_DRAIN_S": "1"}) as gateway,
+    ):
+        answer = asked(gateway)
+        assert answer.read(20) == reply.body[:20]
+        assert gateway.stop() == 0
+        answer.close()
+        assert [line.split(" ", 2)[2] for line in gateway.errors] == [
+            "WARNING uvicorn.error cut 1 open request: FAREBOX_DRAIN_S is over\n"
+        ]
+        gateway.start()
+        assert [row["outcome"] for row in gateway.rows("requests")] == ["stopped"]
+
+
 def test_clients_that_leave_leave_no_stream_open_upstream(tmp_path: Path) -> None:
     reply = sse_message(usage=usage(**USED)).with_piece(3, Ending.STALL)
     with ScriptedUpstream([reply] * 10) as upstream, gateway_before(tmp_path, upstream) as gateway:
@@ -81,7 +98,7 @@ def test_clients_that_leave_leave_no_stream_open_upstream(tmp_path: Path) -> Non
         assert upstream.open_connections == 10
         for answer in answers:
             answer.close()
-        upstream.wait_until(lambda it: it.open_connections == 0)
+        upstream.wait_until(lambda it: it.open_connections == 0 and all(each.hung_up for each in it.requests))
         assert [request.hung_up for request in upstream.requests] == [True] * 10
         gateway.stop()
         gateway.start()

@@ -26,7 +26,7 @@ _record = msgspec.json.Decoder(RequestRecord).decode
 
 @dataclass(frozen=True, slots=True)
 class Booked:
-    """The rows in the order in which they were committed, with what the shared budget had settled before each."""
+    """The rows as they were committed, one after the other, with what the shared budget had settled before."""
 
     rows: tuple[RequestRecord, ...]
     settled_before: dict[str, int]
@@ -97,13 +97,13 @@ def untrue_waits(waited: Sequence[Told], books: Booked) -> list[str]:
 
 
 def one_requests_bound(told: Sequence[Told], books: Booked) -> int:
-    """Give the dearest hold that was ever refused: a first one, or one slice more for an answer that was cut."""
+    """Give the dearest hold that was refused: a first one, or a slice more of an answer that was cut."""
     refused = [each.ask.needed_picodollars for each in told if each.status == 402]
     return max([*refused, *(_wanted_more(cut) for cut in books.cuts)])
 
 
 def _wanted_more(cut: RequestRecord) -> int:
-    """Give what a cut answer wanted to hold at most: nearly all of its last hold was used, and a slice more."""
+    """Give what a cut answer wanted to hold at most: its last hold was nearly used, and a slice more."""
     input_price, output_price = PRICES[cut.model]
     held_tokens = cut.usage.output_tokens * 16 // 15 + 1
     return cut.usage.input_tokens * input_price + (held_tokens + LEAST_SLICE_TOKENS) * output_price
@@ -114,7 +114,7 @@ def _settled(told: Told) -> int:
 
 
 def _numbers(told: Told) -> tuple[int, int | None]:
-    """Read what a refusal says: how much is settled, and how much the request may cost (None: it is closed)."""
+    """Read what a refusal says: how much is settled, and what the request may cost (None: it is closed)."""
     spent = _SPENT.search(told.message)
     assert spent is not None, told.message
     may_cost = _MAY_COST.search(told.message)

@@ -1,7 +1,7 @@
 """Two hundred streaming requests at once against one dollar, and an upstream that answers them honestly.
 
-Models, keys, lengths and `max_tokens` differ. A request that the gateway tells to wait asks again, as Claude Code
-does, until it is served or refused for good.
+Models, keys, lengths and `max_tokens` differ. A request that the gateway tells to wait asks again, as Claude
+Code does, until it is served or refused for good.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from tests.support.upstream import Gate, Received, Reply, ScriptedUpstream, mess
 from tests.support.upstream_replies import Piece
 
 CROWD = 200
-SHARED = "everyone-day"
+SHARED = "everyone"
 SHARED_USD = "1.00"
 LIMIT_PICODOLLARS = 10**12
 KEYS = tuple(f"dev-{number}" for number in range(16))
 
-# Published list prices in picodollars a token, input and output. Source: Anthropic's price page, read 2026-08.
+# Picodollars a token, input and output. Source: Anthropic's price page, read 2026-08.
 PRICES = {
     "claude-opus-5-5": (4_000_000, 20_000_000),
     "claude-sonnet-4-5": (3_000_000, 15_000_000),
@@ -61,13 +61,15 @@ class Ask:
             "model": self.model,
             "max_tokens": self.max_tokens,
             "stream": True,
-            "messages": [{"role": "user", "content": f"Story {self.number}, please: {self.wanted_tokens} tokens."}],
+            "messages": [
+                {"role": "user", "content": f"Story {self.number}, please: {self.wanted_tokens} tokens."}
+            ],
         }
         return json.dumps(document).encode()
 
     @property
     def needed_picodollars(self) -> int:
-        """The least that must be free: every byte of input could be a token of its own over 1.3, and a slice."""
+        """The least that must be free: a token for every 1.3 bytes of input, and a slice of output."""
         input_price, output_price = PRICES[self.model]
         input_tokens = len(self.body) * 10 // 13 + 1
         return input_tokens * input_price + min(self.max_tokens, FIRST_SLICE_TOKENS) * output_price
@@ -119,9 +121,9 @@ def a_policy_of(upstream: ScriptedUpstream) -> dict[str, object]:
 class HonestModel:
     """Answers with as much text as was asked for, 4 bytes a token, and reports just that.
 
-    In step, it never writes more than a few events that the client has not read: as a model that thinks, it is
-    slower than the network. Out of step it writes everything at once. The first `together` answers wait for each
-    other after their first event, so that they are open at once.
+    In step, it never writes more than a few events that the client has not read: a real model is slower than
+    the network. Out of step it writes everything at once. The first `together` answers wait for each other
+    after their first event, so that they are open at once.
     """
 
     def __init__(self, together: int, *, in_step: bool = True) -> None:

@@ -83,7 +83,7 @@ def check_everybody_was_answered(played: Played, sent: int) -> None:
 
 
 def check_the_dollar(played: Played) -> None:
-    """Never past it, by no under-estimate either; nobody refused for nothing; nothing worth a request left."""
+    """Never past it, by no under-estimate either; nobody refused for nothing; no request's worth left."""
     books = played.books
     assert [row for row in books.rows if row.overrun_picodollars] == []
     assert 0 < played.highest <= LIMIT_PICODOLLARS

@@ -1,6 +1,6 @@
 """What the admin plane says of itself."""
 
-from farebox.http.admin.openapi import ERROR
+from farebox.http.admin.app import ERROR
 from tests.http.admin.plane import Plane
 
 

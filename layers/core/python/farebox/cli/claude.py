@@ -17,9 +17,9 @@ from urllib.parse import urlsplit
 
 import typer
 
+from farebox.cli.access.credentials import CREDENTIALS_FILE, Credentials, read_credentials
+from farebox.cli.access.offer import DEMO_NAME, Offer, offer_of
 from farebox.cli.admin.client import GatewayRefused, GatewayUnreachable, connect
-from farebox.cli.credentials import CREDENTIALS_FILE, Credentials, read_credentials
-from farebox.cli.offer import DEMO_NAME, Offer, offer_of
 from farebox.cli.options import Data
 from farebox.compose.settings import Settings, load_settings, process_environment
 from farebox.domain.errors import ConfigInvalid, FareboxError

@@ -19,11 +19,11 @@ from typing import Any
 import typer
 
 from farebox import __version__
+from farebox.cli.access.credentials import Credentials
+from farebox.cli.access.probe import Reply, ask
 from farebox.cli.admin.client import AdminClient, GatewayRefused, GatewayUnreachable, connect
 from farebox.cli.claude import KEY_HEADER, OTHER_ROUTES, find_credentials, header_names
-from farebox.cli.credentials import Credentials
 from farebox.cli.options import AsJson, Data
-from farebox.cli.probe import Reply, ask
 from farebox.cli.tables import counted, print_json, say
 from farebox.compose.clock import system_clock
 from farebox.compose.prices import load_prices

@@ -11,8 +11,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from farebox import __version__
-from farebox.cli.metavars import name_values
-from farebox.cli.options import AsJson, Data, Wide
+from farebox.cli.options import AsJson, Data, Wide, name_values
 from farebox.domain.errors import FareboxError, StoreFault
 from farebox.wire.shown_text import shown
 

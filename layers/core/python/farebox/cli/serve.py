@@ -16,9 +16,9 @@ from pathlib import Path
 import uvicorn
 
 from farebox import __version__
-from farebox.cli.credentials import greeting_lines, prepare_credentials
-from farebox.cli.offer import offer_of
-from farebox.cli.probe import is_farebox
+from farebox.cli.access.credentials import greeting_lines, prepare_credentials
+from farebox.cli.access.offer import offer_of
+from farebox.cli.access.probe import is_farebox
 from farebox.cli.tables import counted
 from farebox.compose.local import LocalGateway, open_local
 from farebox.compose.settings import Settings

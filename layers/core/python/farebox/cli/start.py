@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from farebox.cli.program import program_line
+from farebox.cli.access.program import program_line
 from farebox.cli.serve import serve as serve_gateway
 from farebox.compose.settings import Settings, load_settings, process_environment
 

@@ -14,10 +14,9 @@ from farebox.gateway.incoming import ClientLeft, IncomingRequest
 from farebox.gateway.pipeline import Gateway
 from farebox.gateway.settle import CLIENT_GONE
 from farebox.gateway.stream import Answer, MeteredStream
-from farebox.http.client_connection import ClientConnection
+from farebox.http.client_connection import SCOPE_REQUEST_ID, ClientConnection, id_headers
 from farebox.http.errors import error_answer
 from farebox.http.model_list import model_list
-from farebox.http.own_headers import SCOPE_REQUEST_ID, id_headers
 from farebox.ports import Randomness
 from farebox.wire.http import Headers
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 
 from farebox.domain.config import CALLER_CREDENTIAL, DEFAULT_WORKSPACE
+from farebox.domain.errors import Conflict, NotFound
 from farebox.domain.policy import BUILTIN_PROVIDERS, CONFIG, KEY, PROVIDER, WORKSPACE, Document, Stored
-from farebox.http.policy_document import refusal
+from farebox.http.policy_document import PolicyDocument, refusal
 from farebox.http.policy_routing import Finding, named_providers
+from farebox.ports import Keys
 
 NAMES_SHOWN_MAX = 20
+
+_NAMED = (WORKSPACE, KEY, PROVIDER)
+"""The dimensions of a scope whose values farebox knows by name; users and models come by themselves."""
 
 
 class References:
@@ -87,5 +92,50 @@ def check_references(pieces: Iterable[Stored], places: Mapping[tuple[str, str], 
         raise refusal(findings)
 
 
+async def scope_warnings(
+    document: PolicyDocument, outcome: Iterable[Stored], keys: Keys
+) -> AsyncIterator[str]:
+    """Find scopes of the document that name something in vain, so that they cover nothing yet.
+
+    `outcome` is the policy as it would be.
+    """
+    names = _names(outcome)
+    for piece in document.pieces:
+        scope = piece.document.get("scope")
+        for dimension, name in _literals(scope if isinstance(scope, Mapping) else {}):
+            if name in names[dimension] or (dimension == KEY and await _is_key(name, keys)):
+                continue
+            place = document.places[(piece.kind, piece.name)]
+            yield f"{place}.scope.{dimension}: there is no {dimension} '{name}', so this covers nothing"
+
+
 def _place(piece: Stored) -> str:
     return f"{piece.kind} '{piece.name}'"
+
+
+def _names(outcome: Iterable[Stored]) -> Mapping[str, set[str]]:
+    names: dict[str, set[str]] = {WORKSPACE: {DEFAULT_WORKSPACE}, KEY: set(), PROVIDER: set()}
+    for piece in outcome:
+        if piece.kind in names:
+            # A scope knows a key by its name alone.
+            names[piece.kind].add(piece.name.partition("/")[2] if piece.kind == KEY else piece.name)
+    names[PROVIDER] = names[PROVIDER] or {spec.slug for spec in BUILTIN_PROVIDERS}
+    return names
+
+
+def _literals(scope: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    for dimension, patterns in scope.items():
+        if dimension in _NAMED and isinstance(patterns, list | tuple):
+            for pattern in patterns:
+                if not set(pattern) & set("*?["):
+                    yield dimension, pattern
+
+
+async def _is_key(name: str, keys: Keys) -> bool:
+    try:
+        await keys.get_gateway_key(name)
+    except NotFound:
+        return False
+    except Conflict:  # there are several
+        return True
+    return True

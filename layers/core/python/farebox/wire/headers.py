@@ -42,7 +42,7 @@ RESPONSE_DROPPED = HOP_BY_HOP | {
     b"content-length",  # set again where the body has a known length
     b"set-cookie",
 }
-RESPONSE_DROPPED_PREFIXES = (b"anthropic-ratelimit-", b"x-farebox-", b"x-portkey-")
+RESPONSE_DROPPED_PREFIXES = (b"anthropic-ratelimit-", b"x-ratelimit-", b"x-farebox-", b"x-portkey-")
 
 # The form of `domain.identity.key_text`, gateway and admin keys alike.
 _OUR_KEY = re.compile(rb"fba?-[0-9a-z]{49}", re.IGNORECASE)

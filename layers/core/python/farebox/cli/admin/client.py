@@ -11,7 +11,7 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlencode, urlsplit
 from urllib.request import HTTPRedirectHandler, OpenerDirector, ProxyHandler, Request, build_opener
 
-from farebox.cli.credentials import CREDENTIALS_FILE, read_credentials
+from farebox.cli.access.credentials import CREDENTIALS_FILE, read_credentials
 from farebox.compose.settings import Settings, load_settings, process_environment
 
 TIMEOUT_S = 120

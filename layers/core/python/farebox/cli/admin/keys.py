@@ -10,8 +10,8 @@ from typing import Annotated
 
 import typer
 
+from farebox.cli.access.credentials import Credentials, credentials_path, read_credentials, write_credentials
 from farebox.cli.admin.client import connect
-from farebox.cli.credentials import Credentials, credentials_path, read_credentials, write_credentials
 from farebox.cli.options import AsJson, Data
 from farebox.cli.tables import moment, print_json, print_table, say
 from farebox.domain.identity import key_shown

@@ -15,28 +15,29 @@ GAP_MS = 1_000
 
 
 class HiddenOutput:
-    """Adds up the silent stretches of one answer. `progress` is any number that grows with visible output."""
+    """Adds up the silent stretches of one answer. `tokens` is what may have been written in them so far, as of
+    the last call of `seen`.
+    """
+
+    __slots__ = ("_monotonic_ms", "_progress", "_silent_ms", "_since_ms", "tokens")
 
     def __init__(self, monotonic_ms: Callable[[], int]) -> None:
+        self.tokens = 0
         self._monotonic_ms = monotonic_ms
         self._since_ms = monotonic_ms()
         self._silent_ms = 0
         self._progress = 0
 
     def seen(self, progress: int) -> None:
-        """Note how far visible output has come."""
-        if progress == self._progress:
-            return
-        self._progress = progress
+        """Note the time, and how far visible output has come: any number that grows with it."""
         now_ms = self._monotonic_ms()
         gap_ms = now_ms - self._since_ms
-        if gap_ms >= GAP_MS:
-            self._silent_ms += gap_ms
-        self._since_ms = now_ms
-
-    @property
-    def tokens(self) -> int:
-        """What may have been written in silence so far, the present stretch included."""
-        gap_ms = self._monotonic_ms() - self._since_ms
-        silent_ms = self._silent_ms + (gap_ms if gap_ms >= GAP_MS else 0)
-        return silent_ms * TOKENS_PER_SECOND_MAX // 1000
+        is_over = progress != self._progress
+        if is_over:
+            self._progress, self._since_ms = progress, now_ms
+        if gap_ms < GAP_MS:
+            return
+        silent_ms = self._silent_ms + gap_ms
+        if is_over:
+            self._silent_ms = silent_ms
+        self.tokens = silent_ms * TOKENS_PER_SECOND_MAX // 1000

@@ -120,6 +120,8 @@ class StreamMeter:
 
     def reading(self, quote: Quote) -> Reading:
         """Give the usage: the provider's own when the stream told it, else what was seen, as an estimate."""
+        if self._hidden is not None:
+            self._hidden.seen(self._scanner.delta_count)
         usage = self.fold.usage
         seen = min(self.output_tokens_seen, quote.output_tokens_max)
         if usage is None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from farebox.domain.errors import ConfigInvalid, Conflict, NotFound
 from farebox.domain.identity import GatewayKey
 from farebox.domain.policy import (
+    BUILTIN_PROVIDERS,
     KEY,
     KINDS,
     ORIGIN_ADMIN,
+    PROVIDER,
     WORKSPACE,
     Action,
     Change,
@@ -20,7 +23,6 @@ from farebox.domain.policy import (
     key_name,
     plan_changes,
 )
-from farebox.http.admin.apply_notes import expiry_warnings, replaced_builtins, scope_warnings
 from farebox.http.admin.issue import (
     IssuedKey,
     KeyAttributes,
@@ -31,7 +33,7 @@ from farebox.http.admin.issue import (
 from farebox.http.admin.ports import AdminPorts
 from farebox.http.moments import read_moment, utc_text
 from farebox.http.policy_document import PolicyDocument
-from farebox.http.policy_references import check_references
+from farebox.http.policy_references import check_references, scope_warnings
 from farebox.http.policy_sections import KeySection
 from farebox.ports import Keys, Resource
 
@@ -71,10 +73,10 @@ async def apply_document(
         warnings = (
             *document.warnings,
             *_revoked_warnings(document, revoked),
-            *expiry_warnings(document, ports.clock.now()),
+            *_expiry_warnings(document, ports.clock.now()),
             *[warning async for warning in scope_warnings(document, outcome, ports.keys)],
         )
-        changes = (*plan.changes, *replaced_builtins(stored, outcome))
+        changes = (*plan.changes, *_replaced_builtins(stored, outcome))
         if dry_run:
             return Applied(version, changes, (), warnings, True)
         for kind, name in plan.deletes:
@@ -190,6 +192,23 @@ def _revoked_warnings(document: PolicyDocument, revoked: Sequence[str]) -> Itera
         if piece.kind == KEY and piece.name in revoked:
             place = document.places[(KEY, piece.name)]
             yield f"{place}: '{piece.name}' is revoked and stays so; `farebox keys create` makes a new key"
+
+
+def _expiry_warnings(document: PolicyDocument, now: datetime) -> Iterator[str]:
+    """Find keys of the document that are over already."""
+    for piece in document.pieces:
+        expires_at = piece.document.get("expires_at") if piece.kind == KEY else None
+        if isinstance(expires_at, str) and read_moment(expires_at) <= now:
+            yield f"{document.places[(KEY, piece.name)]}.expires_at: is in the past, so the key opens nothing"
+
+
+def _replaced_builtins(stored: Iterable[Stored], outcome: Iterable[Stored]) -> tuple[Change, ...]:
+    """Name the built-in providers that go because the first document with providers of its own comes."""
+    if any(piece.kind == PROVIDER for piece in stored):
+        return ()
+    slugs = {piece.name for piece in outcome if piece.kind == PROVIDER}
+    gone = [spec.slug for spec in BUILTIN_PROVIDERS if slugs and spec.slug not in slugs]
+    return tuple(Change(PROVIDER, slug, Action.REPLACED) for slug in gone)
 
 
 async def _write(plan: Changes, version: int, ports: AdminPorts, actor: str) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from farebox.cli.offer import Offer
+from farebox.cli.access.offer import Offer
 from farebox.compose.settings import load_settings, process_environment
 from farebox.domain.errors import ConfigInvalid, Conflict
 from farebox.http.admin.issue import KeyAttributes, issue_admin_key, issue_gateway_key

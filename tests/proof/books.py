@@ -26,7 +26,7 @@ _record = msgspec.json.Decoder(RequestRecord).decode
 
 @dataclass(frozen=True, slots=True)
 class Booked:
-    """The rows as they were committed, one after the other, with what the shared budget had settled before."""
+    """The rows as they were committed, one after the other, with what was settled before each."""
 
     rows: tuple[RequestRecord, ...]
     settled_before: dict[str, int]

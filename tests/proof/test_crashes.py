@@ -52,7 +52,8 @@ class Received:
     @property
     def worth_picodollars(self) -> int:
         """What the provider charges for it: the input as soon as it answers, and the words."""
-        events = [json.loads(line[6:]) for line in self.body.split(b"\n") if line.startswith(b"data: ")]
+        whole, _, _ = self.body.rpartition(b"\n\n")
+        events = [json.loads(line[6:]) for line in whole.split(b"\n") if line.startswith(b"data: ")]
         words = [event["delta"]["text"] for event in events if event["type"] == "content_block_delta"]
         started = [int(event["message"]["usage"]["input_tokens"]) for event in events[:1]]
         return sum(started) * INPUT_PRICE + sum(map(len, words)) * OUTPUT_PRICE // BYTES_PER_TOKEN

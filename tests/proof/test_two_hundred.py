@@ -98,6 +98,11 @@ def settled_and_held(laptop: Laptop) -> tuple[int, int]:
     return shared.settled, shared.held
 
 
+def sums_by(laptop: Laptop, dimension: str) -> tuple[int, int]:
+    rows = laptop.run(laptop.local.store.reports.usage(by=dimension, since=None))
+    return sum(row.charged_picodollars for row in rows), sum(row.requests for row in rows)
+
+
 def test_two_hundred_streams_of_many_lengths_share_one_dollar(tmp_path: Path) -> None:
     model = HonestModel(TOGETHER)
     with (
@@ -107,6 +112,9 @@ def test_two_hundred_streams_of_many_lengths_share_one_dollar(tmp_path: Path) ->
         played = play(the_crowd(), [laptop.port], laptop.keys, model, tmp_path)
         assert laptop.drifts() == []
         assert settled_and_held(laptop) == (played.books.settled, 0)
+        everything = (played.books.settled, len(played.books.rows))
+        for dimension in ("key", "user", "workspace", "model", "provider"):
+            assert sums_by(laptop, dimension) == everything
         check_everybody_was_answered(played, len(upstream.messages))
         check_the_dollar(played)
         assert {row.outcome for row in played.books.rows} == {

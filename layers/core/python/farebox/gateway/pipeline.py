@@ -15,7 +15,7 @@ from farebox.gateway.charging.known_inputs import KnownInputs
 from farebox.gateway.charging.leases import Leases
 from farebox.gateway.charging.meter import StreamMeter
 from farebox.gateway.charging.quota import Quota
-from farebox.gateway.incoming import IncomingRequest
+from farebox.gateway.incoming import IncomingRequest, handling_headers
 from farebox.gateway.limit import Limits
 from farebox.gateway.models import listed_models
 from farebox.gateway.relay import answer_headers, breaks_off, is_event_stream, read_whole
@@ -76,6 +76,7 @@ class Gateway:
                 inputs=self.inputs,
                 now=now,
             )
+            request.handling[:] = handling_headers(plan.target.provider.slug, plan.option_path)
             call = await outgoing_call(request, body, head, plan.target, caller, self.secrets)
             journal.admission = await self.limits.admit(plan)
             journal.hold = await reserve(plan, journal.draft, self.ledger, self.clock, self.terms)
@@ -115,6 +116,7 @@ class Gateway:
         body = await request.read_body()
         head = read_head(body)
         target, option_path = choose_target(request, head, caller, policy)
+        request.handling[:] = handling_headers(target.provider.slug, option_path)
         self.providers.of(target.provider)  # refuses kinds that are not served, credential unread
         call = await outgoing_call(request, body, head, target, caller, self.secrets)
         source = await self.providers.send(target.provider, call)

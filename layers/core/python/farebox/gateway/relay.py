@@ -5,6 +5,7 @@ from __future__ import annotations
 from farebox.domain.config import Target
 from farebox.domain.errors import UpstreamCut
 from farebox.domain.plan import Caller
+from farebox.gateway.incoming import handling_headers
 from farebox.wire.headers import client_headers, find
 from farebox.wire.http import Headers, HttpAnswer, Silence, is_success
 
@@ -57,14 +58,10 @@ def answer_headers(
 
 def own_headers(target: Target, caller: Caller, request_id: str, option_path: str) -> Headers:
     """Give the headers that say how farebox handled a request, as x-farebox-* and as Portkey names them."""
-    told = {
-        b"trace-id": caller.trace_id.encode("ascii", "replace"),
-        b"provider": target.provider.slug.encode(),
-        b"cache-status": b"DISABLED",
-        b"retry-attempt-count": b"0",
-        b"last-used-option-index": option_path.encode(),
-    }
-    headers: Headers = [(b"x-farebox-request-id", request_id.encode())]
-    for name, value in told.items():
-        headers += [(b"x-farebox-" + name, value), (b"x-portkey-" + name, value)]
-    return headers
+    trace_id = caller.trace_id.encode("ascii", "replace")
+    return [
+        (b"x-farebox-request-id", request_id.encode()),
+        (b"x-farebox-trace-id", trace_id),
+        (b"x-portkey-trace-id", trace_id),
+        *handling_headers(target.provider.slug, option_path),
+    ]

@@ -95,7 +95,7 @@ class DataPlane:
             if CLIENT_GONE not in cancelled.args or not client.take_back_cancel():
                 raise
         except Exception as error:
-            await self._refuse(scope, send, request.request_id, error)
+            await self._refuse(scope, send, request.request_id, error, request.handling)
         finally:
             client.close()
 
@@ -140,11 +140,14 @@ class DataPlane:
     def _request_id(self) -> str:
         return f"req_fb_{self._randomness.bytes(REQUEST_ID_BYTES).hex()}"
 
-    async def _refuse(self, scope: Scope, send: Send, request_id: str, error: Exception) -> None:
+    async def _refuse(
+        self, scope: Scope, send: Send, request_id: str, error: Exception, handling: Headers | None = None
+    ) -> None:
         if not isinstance(error, FareboxError):
             _log.error("request %s failed", request_id, exc_info=error)
         told = error_answer(error)
-        headers = [JSON_CONTENT, *id_headers(scope["headers"], request_id), *told.headers]
+        ids = id_headers(scope["headers"], request_id)
+        headers = [JSON_CONTENT, *ids, *(handling or []), *told.headers]
         await _respond(send, told.status, headers, told.body(request_id))
 
 

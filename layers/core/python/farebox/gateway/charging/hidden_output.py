@@ -15,8 +15,8 @@ GAP_MS = 1_000
 
 
 class HiddenOutput:
-    """Adds up the silent stretches of one answer. `tokens` is what may have been written in them so far, as of
-    the last call of `seen`.
+    """Adds up the silent stretches of one answer. `tokens` is what may have been written in them, as of the
+    last call of `seen`.
     """
 
     __slots__ = ("_monotonic_ms", "_progress", "_silent_ms", "_since_ms", "tokens")

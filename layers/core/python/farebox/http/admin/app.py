@@ -11,13 +11,13 @@ from fastapi.responses import HTMLResponse, PlainTextResponse
 from farebox import __version__
 from farebox.http.admin.auth import admin_key_check
 from farebox.http.admin.budgets.brake_routes import brake_router
+from farebox.http.admin.budgets.replay_routes import replay_router
 from farebox.http.admin.budgets.routes import budget_router
 from farebox.http.admin.editor import PolicyEditor
 from farebox.http.admin.errors import install_error_handlers
 from farebox.http.admin.key_routes import key_router
 from farebox.http.admin.policy_routes import apply_router, policy_routers
 from farebox.http.admin.ports import AdminPorts
-from farebox.http.admin.replay import replay_router
 from farebox.http.admin.report_routes import report_router
 
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"

@@ -119,7 +119,11 @@ def test_new_keys_are_shown_once() -> None:
     assert [line for line in told if "fb-g" in line or "fba-a" in line] == [
         "  gateway key  fb-g",
         "  admin key    fba-a",
+        "  export ANTHROPIC_CUSTOM_HEADERS='x-farebox-key: fb-g'",
+        "  export ANTHROPIC_AUTH_TOKEN=fb-g",
     ]
+    assert told.count(f"  export ANTHROPIC_BASE_URL={FIRST}") == 2
+    assert told.count("  export CLAUDE_CODE_GATEWAY_HINT_HEADERS=1") == 2
 
 
 @pytest.mark.parametrize(

@@ -110,6 +110,20 @@ def greeting_lines(credentials: Credentials, base_url: str, command: str, offer:
     yield "For Claude Code, paste a line into another terminal in this folder, then run `claude`:"
     yield from _sets(command, offer)
     yield ""
+    if credentials.is_new:
+        yield from _variables(base_url, credentials.gateway_key)
+        yield ""
+
+
+def _variables(base_url: str, gateway_key: str) -> Iterator[str]:
+    """Give Claude Code's own variables, for those who set them elsewhere: a profile, settings.json, a container."""
+    common = (f"  export ANTHROPIC_BASE_URL={base_url}", "  export CLAUDE_CODE_GATEWAY_HINT_HEADERS=1")
+    yield "Or set the variables yourself. With your own Claude login or key:"
+    yield from common
+    yield f"  export ANTHROPIC_CUSTOM_HEADERS='x-farebox-key: {gateway_key}'"
+    yield "With a credential that farebox keeps (or on the demo model: ANTHROPIC_MODEL=@demo/claude-demo):"
+    yield from common
+    yield f"  export ANTHROPIC_AUTH_TOKEN={gateway_key}"
 
 
 def _sets(command: str, offer: Offer) -> Iterator[str]:

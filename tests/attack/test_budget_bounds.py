@@ -89,12 +89,10 @@ ADVICE = json_message(
 ADVISOR = [{"type": "advisor_20260301", "name": "advisor", "model": "claude-fable-5"}]
 
 CASES = {
-    # Finding 3.
     "document by url": Case(
         source("document", type="url", url="https://example.com/a.pdf"), LONG_INPUT, "0.05"
     ),
     "document by file id": Case(source("document", type="file", file_id="file_1"), LONG_INPUT, "0.05"),
-    # Finding 4.
     "escaped cache_control": Case(cached().replace(b"cache_control", b"cache\\u005fcontrol"), WRITES, "0.32"),
     "escaped ttl": Case(cached().replace(b'"1h"', b'"\\u0031h"'), WRITES, "0.45"),
     "escaped source": Case(
@@ -102,13 +100,12 @@ CASES = {
         json_message(usage=usage(input_tokens=4_700)),
         "0.004",
     ),
-    # Finding 5.
     "advisor": Case(asking_with("Hi.", tools=ADVISOR), ADVICE, "0.10"),
 }
 UNFORESEEN = {
-    # Finding 1: thinking that is not shown is bound by time; this provider writes faster than any model.
+    # Thinking that is not shown is bound by time; this provider writes faster than any model.
     "hidden thinking": Case(asking(max_tokens=64_000, thinking=THINKING), hidden_thinking(60_000), "0.10"),
-    # Finding 11: text of fewer bytes a token than the estimate assumes.
+    # Text of fewer bytes a token than the estimate assumes.
     "dense text": Case(asking(max_tokens=64_000), dense_text(20_000), "0.25"),
 }
 
@@ -145,7 +142,6 @@ async def test_what_no_estimate_foresees_is_recorded_as_overrun_and_ends_there(
         assert (await stage.ask(asking())).status == 402
 
 
-# Finding 10.
 async def test_an_estimate_never_exceeds_the_max_tokens_that_were_asked_for(tmp_path: Path) -> None:
     whole = sse_message("z" * 20_000, usage=usage(input_tokens=3, output_tokens=100))
     cut = sse_reply(piece for piece in whole.pieces[:-2] if isinstance(piece, bytes))
@@ -156,7 +152,6 @@ async def test_an_estimate_never_exceeds_the_max_tokens_that_were_asked_for(tmp_
         assert (told.is_whole, row.usage.output_tokens) == (False, 100)
 
 
-# Finding 12.
 async def test_a_session_that_was_cheap_does_not_vouch_for_other_text_of_its_length(
     tmp_path: Path,
 ) -> None:

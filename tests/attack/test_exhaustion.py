@@ -42,7 +42,6 @@ class CountingSchema(Mapping[str, object]):
         return len(self._fields)
 
 
-# Finding 2.
 def test_a_schema_that_refers_to_itself_costs_the_demo_model_little() -> None:
     looks = [0]
     node = CountingSchema(
@@ -60,7 +59,6 @@ def test_a_schema_that_refers_to_itself_costs_the_demo_model_little() -> None:
     assert looks[0] < LOOKS_MAX
 
 
-# Finding 13.
 def test_nested_content_is_read_about_once() -> None:
     def cpu_s(depth: int) -> float:
         content = json.dumps("y" * 4_000_000)
@@ -74,7 +72,6 @@ def test_nested_content_is_read_about_once() -> None:
     assert min(cpu_s(400) for _ in range(3)) < 10 * min(cpu_s(4) for _ in range(3))
 
 
-# Finding 16.
 async def test_a_model_name_without_end_is_refused_and_not_kept(tmp_path: Path) -> None:
     async with a_stage(tmp_path) as stage:
         told = await stage.ask(asking(model="m" * 100_000))
@@ -88,7 +85,6 @@ def gateway(tmp_path: Path) -> Iterator[Gateway]:
         yield gateway
 
 
-# Finding 9.
 @pytest.mark.parametrize(
     "command", [["requests"], ["usage", "--by", "model"], ["usage", "--by", "metadata.team"]], ids=str
 )
@@ -98,14 +94,12 @@ def test_what_callers_wrote_cannot_speak_to_the_terminal(gateway: Gateway, comma
     assert [char for char in out if not (char.isprintable() or char == "\n")] == []
 
 
-# Finding 23.
 def test_csv_cells_are_no_formulas(gateway: Gateway) -> None:
     gateway.book(a_record("req_1", metadata={"team": "=1+1"}))
     out = gateway.run("usage", "--by", "metadata.team", "--csv").out
     assert [line for line in out.splitlines() if line.startswith(("=", '"='))] == []
 
 
-# Finding 17.
 @pytest.mark.parametrize("option", ["--models", "--providers"])
 def test_an_empty_allow_list_on_the_command_line_does_not_mean_everything(
     gateway: Gateway, option: str
@@ -114,7 +108,6 @@ def test_an_empty_allow_list_on_the_command_line_does_not_mean_everything(
     assert ran.status != 0
 
 
-# Finding 24.
 def test_a_cursor_with_a_giant_number_is_refused_as_no_cursor() -> None:
     cursor = base64.urlsafe_b64encode(b"[1180591620717411303424,0]").decode().rstrip("=")
     with pytest.raises(ConfigInvalid):

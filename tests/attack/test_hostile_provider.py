@@ -15,7 +15,6 @@ HUGE = 2**63 - 1
 LARGE = 2_000_000_000_000
 
 
-# Finding 8.
 @pytest.mark.parametrize("is_stream", [True, False])
 async def test_a_count_beyond_all_reason_still_leaves_one_row(tmp_path: Path, is_stream: bool) -> None:
     async with a_stage(tmp_path) as stage:
@@ -26,7 +25,6 @@ async def test_a_count_beyond_all_reason_still_leaves_one_row(tmp_path: Path, is
         assert len(await stage.rows()) == 1
 
 
-# Finding 8.
 async def test_large_counts_do_not_end_the_usage_report(tmp_path: Path) -> None:
     async with a_stage(tmp_path) as stage:
         stage.upstream.script = lambda _: json_message(usage=usage(input_tokens=LARGE))
@@ -36,7 +34,6 @@ async def test_large_counts_do_not_end_the_usage_report(tmp_path: Path) -> None:
         assert row.requests == 2
 
 
-# Finding 15.
 async def test_usage_that_cannot_be_read_is_not_free(tmp_path: Path) -> None:
     async with a_stage(tmp_path) as stage:
         stage.upstream.script = lambda _: json_message(
@@ -47,7 +44,6 @@ async def test_usage_that_cannot_be_read_is_not_free(tmp_path: Path) -> None:
         assert row.charged_picodollars > 0
 
 
-# Finding 14.
 async def test_a_redirect_is_an_error_that_names_no_other_place(tmp_path: Path) -> None:
     async with a_stage(tmp_path) as stage:
         location = (("Location", "https://elsewhere.example/v1/messages"),)
@@ -58,7 +54,6 @@ async def test_a_redirect_is_an_error_that_names_no_other_place(tmp_path: Path) 
         assert (row.outcome, row.charged_picodollars) == (Outcome.UPSTREAM_ERROR, 0)
 
 
-# Finding 20.
 async def test_a_message_that_breaks_off_is_not_whole_because_its_connection_closed(tmp_path: Path) -> None:
     async with a_stage(tmp_path) as stage:
         whole = json_message(usage=usage(input_tokens=3, output_tokens=4))
@@ -68,7 +63,6 @@ async def test_a_message_that_breaks_off_is_not_whole_because_its_connection_clo
         assert (told.status, row.outcome) == (502, Outcome.UPSTREAM_CUT)
 
 
-# Finding 21.
 async def test_counts_behind_the_end_of_a_stream_take_nothing_back(tmp_path: Path) -> None:
     first = sse_message(usage=usage(input_tokens=300, output_tokens=500))
     second = sse_message(usage=usage(input_tokens=0, output_tokens=0))

@@ -23,7 +23,6 @@ def models_sent(stage: Stage) -> list[str]:
     return [json.loads(request.body)["model"] for request in stage.upstream.sent]
 
 
-# Finding 6.
 @pytest.mark.parametrize(
     ("model", "headers"),
     [(OPUS, {"x_farebox_provider": "@anthropic"}), (f"@anthropic/{OPUS}", {})],
@@ -37,7 +36,6 @@ async def test_naming_a_provider_does_not_shake_off_the_model_of_a_fixed_config(
         assert models_sent(stage) in ([], [HAIKU])
 
 
-# Finding 5.
 @pytest.mark.parametrize(
     "fields",
     [
@@ -54,7 +52,6 @@ async def test_a_narrowed_key_reaches_no_other_model_through_the_body(
         assert (told.status, stage.upstream.sent) == (400, [])
 
 
-# Finding 7.
 @pytest.mark.parametrize("name", ["api_key", "x_goog_api_key", "x_auth_token", "x_litellm_api_key"])
 async def test_our_key_is_never_forwarded_under_another_name(tmp_path: Path, name: str) -> None:
     async with a_stage(tmp_path) as stage:
@@ -64,7 +61,6 @@ async def test_our_key_is_never_forwarded_under_another_name(tmp_path: Path, nam
         assert [header for header, value in sent.headers if secret.encode() in value] == []
 
 
-# Finding 22.
 @pytest.mark.parametrize("model", [f"{OPUS}-20260901", f"{OPUS}[1m]", f"anthropic/{OPUS}", OPUS.upper()])
 async def test_another_spelling_of_a_model_falls_under_its_budget(tmp_path: Path, model: str) -> None:
     budget = {"name": "opus", "scope": {"model": OPUS}, "usd": 0, "period": "total"}

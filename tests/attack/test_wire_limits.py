@@ -11,7 +11,6 @@ from tests.support.upstream import ScriptedUpstream
 HEADERS = b"".join(b"x-%d: %s\r\n" % (number, b"a" * 1_000) for number in range(2_000))
 
 
-# Finding 19.
 def test_headers_without_end_are_refused_before_they_are_kept(tmp_path: Path) -> None:
     with ScriptedUpstream() as upstream, Laptop(tmp_path, a_policy(upstream)) as laptop:
         with RawClient(laptop.port) as client:

@@ -4,12 +4,15 @@ import asyncio
 import json
 import logging
 import socket
+import sqlite3
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from farebox.adapters.local.store import DATABASE_FILE
 from farebox.cli.access.credentials import Credentials, greeting_lines, prepare_credentials
 from farebox.cli.access.offer import Offer, offer_of
 from farebox.cli.access.probe import is_farebox
@@ -143,6 +146,22 @@ def test_lines_call_the_program_as_it_was_called(called_as: str, search_path: st
 def test_a_program_on_the_path_is_called_by_its_name() -> None:
     python = Path(sys.executable)
     assert program_line(str(python), "", Path("/nowhere"), str(python.parent)) == python.name
+
+
+def test_a_background_task_that_dies_is_told_and_stops_the_server(tmp_path: Path) -> None:
+    with GatewayProcess(tmp_path) as gateway:
+        file = gateway.data / DATABASE_FILE
+    with closing(sqlite3.connect(file)) as connection, connection:
+        connection.execute(
+            "INSERT INTO threshold (budget, unit, bucket, window_key, limit_amount, threshold, decided_at_us,"
+            " document) VALUES ('b', 'usd', '', 'total', 1, 50, 0, 'no crossing')"
+        )
+    with GatewayProcess(tmp_path) as gateway:
+        assert gateway.process.wait(20) == 0
+    told = "".join(gateway.errors)
+    assert "a background task died; the gateway stops" in told
+    assert "JSON is malformed" in told
+    assert "never retrieved" not in told
 
 
 def record(message: str, *values: object, error: BaseException | None = None) -> logging.LogRecord:

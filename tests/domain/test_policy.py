@@ -16,7 +16,7 @@ from farebox.domain.policy import (
     build_policy,
     plan_changes,
 )
-from farebox.domain.price_override import read_override
+from farebox.domain.price import read_override
 
 
 def test_nothing_stored_serves_the_callers_own_login_and_the_demo_model() -> None:
@@ -106,7 +106,6 @@ def test_a_budget_with_every_field_is_read() -> None:
         "on_exhausted": "alert",
         "include_subscription": True,
         "alerts": [90],
-        "clamp": True,
         "contact": "bob",
     }
     (budget,) = build_policy(1, [("budget", "b", document)]).budgets
@@ -122,7 +121,6 @@ def test_a_budget_with_every_field_is_read() -> None:
         include_subscription=True,
         count=("input", "output"),
         alerts=(90,),
-        clamp=True,
         contact="bob",
     )
 
@@ -182,7 +180,7 @@ def test_the_same_document_changes_nothing() -> None:
 
 
 def test_a_change_is_told_field_by_field_down_to_the_leaf() -> None:
-    before = piece("budget", "b", scope={"workspace": ["a"], "key": ["*"]}, usd="5", clamp=True)
+    before = piece("budget", "b", scope={"workspace": ["a"], "key": ["*"]}, usd="5", contact="bob")
     after = piece("budget", "b", scope={"workspace": ["c"], "user": ["x"]}, usd="6")
     plan = plan_changes([before], [after], prune=False)
     assert plan.changes == (
@@ -195,7 +193,7 @@ def test_a_change_is_told_field_by_field_down_to_the_leaf() -> None:
                 FieldChange("scope.key", ["*"], None),
                 FieldChange("scope.user", None, ["x"]),
                 FieldChange("usd", "5", "6"),
-                FieldChange("clamp", True, None),
+                FieldChange("contact", "bob", None),
             ),
         ),
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from farebox.domain.errors import UpstreamTimeout, UpstreamUnreachable
 from farebox.domain.record import Outcome
 from farebox.gateway.limit import OUTPUT_GUESS_TOKENS
 from farebox.gateway.reserve import HoldTerms
@@ -159,6 +160,28 @@ async def test_an_error_of_the_provider_is_a_request_and_no_tokens(tmp_path: Pat
         assert sorted(slots == "[]" for _, slots in await spent(stage)) == [False, True]
 
 
+async def test_a_request_that_never_reached_the_provider_does_not_count(tmp_path: Path) -> None:
+    async with a_stage(tmp_path, limited(PER_KEY, TOKENS)) as stage:
+        stage.upstream.script = _unreachable
+        assert (await stage.ask(asking())).status == 502
+        assert [slots for _, slots in await spent(stage)] == ["[]", "[]"]
+
+
+async def test_a_request_that_may_have_reached_the_provider_counts(tmp_path: Path) -> None:
+    async with a_stage(tmp_path, limited(PER_KEY)) as stage:
+        stage.upstream.script = _silent
+        assert (await stage.ask(asking())).status == 504
+        assert [slots == "[]" for _, slots in await spent(stage)] == [False]
+
+
+def _unreachable(_: object) -> ScriptedAnswer:
+    raise UpstreamUnreachable("anthropic.example", "refused")
+
+
+def _silent(_: object) -> ScriptedAnswer:
+    raise UpstreamTimeout("anthropic.example", "first_byte", 1)
+
+
 async def test_a_providers_own_numbers_give_way_to_ours(tmp_path: Path) -> None:
     def reply(_: object) -> ScriptedAnswer:
         answer = answer_of(sse_message(usage=usage()))
@@ -257,10 +280,23 @@ async def test_a_place_is_renewed_while_its_request_is_open_and_lost_with_its_pr
         await read_out(stream)
 
 
-async def test_leases_are_renewed_by_a_task_that_ends_with_the_last_request(tmp_path: Path) -> None:
-    def renewers() -> list[asyncio.Task[object]]:
-        return [task for task in asyncio.all_tasks() if "_keep_renewing" in repr(task.get_coro())]
+def renewers() -> list[asyncio.Task[object]]:
+    return [task for task in asyncio.all_tasks() if "_keep_renewing" in repr(task.get_coro())]
 
+
+async def test_a_task_that_no_longer_renews_is_replaced_with_the_next_request(tmp_path: Path) -> None:
+    async with a_stage(tmp_path, limited({**ONE_AT_ONCE, "concurrent": 2})) as stage:
+        streams = [await stage.begin(asking())]
+        (dead,) = renewers()
+        dead.cancel()
+        await asyncio.wait([dead])
+        streams.append(await stage.begin(asking()))
+        assert len(renewers()) == 1
+        for stream in streams:
+            await read_out(stream)
+
+
+async def test_leases_are_renewed_by_a_task_that_ends_with_the_last_request(tmp_path: Path) -> None:
     async with a_stage(tmp_path, limited({**ONE_AT_ONCE, "concurrent": 2})) as stage:
         streams = [await stage.begin(asking()) for _ in range(2)]
         assert len(renewers()) == 1

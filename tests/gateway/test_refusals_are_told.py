@@ -1,4 +1,4 @@
-"""A budget that closes is told to whoever watches thresholds; one that merely does not fit a request is not."""
+"""A budget that closes is told to whoever watches thresholds; one that does not fit a request is not."""
 
 from __future__ import annotations
 

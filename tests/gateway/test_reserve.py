@@ -96,8 +96,8 @@ class Away(LedgerOf):
         raise StoreFault("away")
 
 
-def draft(touches: tuple[Touch, ...]) -> RequestRecord:
-    return a_record("req_1", charged_picodollars=sum(touch.amount for touch in touches))
+def draft(charged_picodollars: int) -> RequestRecord:
+    return a_record("req_1", charged_picodollars=charged_picodollars)
 
 
 async def reserved(
@@ -112,14 +112,14 @@ async def test_every_blocking_budget_is_held_in_one_step() -> None:
     alert = a_budget(name="alert", on_exhausted=OnExhausted.ALERT)
     ledger = LedgerOf(None)
     expected = (a_touch(600, budget=a_budget()), a_touch(10, budget=tokens))
-    hold = Hold("req_1", 0, expected, NOON + timedelta(seconds=60), draft(expected))
+    hold = Hold("req_1", 0, expected, NOON + timedelta(seconds=60), draft(600))
     assert await reserved(ledger, a_budget(), alert, tokens) == hold
     assert ledger.holds == [hold]
 
 
 async def test_without_a_blocking_budget_a_request_is_held_at_nothing_so_that_its_death_is_noticed() -> None:
     ledger = LedgerOf(None)
-    nothing = Hold("req_1", 0, (), NOON + timedelta(seconds=60), draft(()))
+    nothing = Hold("req_1", 0, (), NOON + timedelta(seconds=60), draft(600))
     assert await reserved(ledger, a_budget(on_exhausted=OnExhausted.ALERT)) == nothing
     assert await reserved(ledger) == nothing
     assert ledger.holds == [nothing, nothing]

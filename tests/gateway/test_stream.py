@@ -237,3 +237,9 @@ async def test_no_bytes_upset_the_meter_or_are_changed(steps: list[Step]) -> Non
     assert len(scene.outcomes) == 1
     sent = b"".join(step for step in steps if isinstance(step, bytes))
     assert b"".join(piece for piece in scene.received if piece is not PING) == sent
+
+
+async def test_a_provider_that_says_all_and_does_not_close_has_said_all() -> None:
+    scene = a_stream([WHOLE, UpstreamTimeout("host", "idle", 5)])
+    await scene.read()
+    assert (b"".join(scene.received), scene.outcomes) == (WHOLE, [Outcome.FINISHED])

@@ -92,8 +92,8 @@ class Client:
         self.sent.append(message)
 
     def error(self) -> tuple[int, dict[str, str]]:
-        start, body = self.sent
-        document = json.loads(body["body"])
+        start, *bodies = self.sent
+        document = json.loads(b"".join(body["body"] for body in bodies))
         assert document["request_id"] == REQUEST_ID
         assert dict(start["headers"])[b"x-farebox-request-id"] == REQUEST_ID.encode()
         return start["status"], document["error"]
@@ -147,6 +147,21 @@ async def test_a_fault_behind_the_head_is_a_cut_and_the_stream_is_closed(
     assert [message["type"] for message in client.sent] == ["http.response.start", "http.response.body"]
     assert client.sent[1] == {"type": "http.response.body", "body": b"data: 1\n\n", "more_body": True}
     assert stream.closed_times == 1
+    assert [record.message for record in caplog.records] == ["an answer broke off"]
+
+
+async def test_a_fault_behind_the_head_of_a_whole_answer_is_a_cut_too(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class BrokenClient(Client):
+        async def send(self, message: Message) -> None:
+            await super().send(message)
+            if message["type"] == "http.response.body":
+                raise RuntimeError("the transport broke")
+
+    client = BrokenClient()
+    await a_plane(Answer(200, [], b"{}"))(a_scope(), client.receive, client.send)
+    assert [message["type"] for message in client.sent] == ["http.response.start", "http.response.body"]
     assert [record.message for record in caplog.records] == ["an answer broke off"]
 
 

@@ -209,6 +209,7 @@ def one(section: str, fields: dict[str, Any], **changes: Any) -> dict[str, objec
         (one("budgets", BUDGET, week_starts="someday"), "budgets[0].week_starts"),
         (one("budgets", BUDGET, on_exhausted="maybe"), "budgets[0].on_exhausted"),
         (one("budgets", BUDGET, clamp="yes"), "budgets[0].clamp"),
+        (one("budgets", BUDGET, clamp=True), "budgets[0].clamp"),
         (one("budgets", BUDGET, alerts=[0]), "budgets[0].alerts[0]"),
         (one("budgets", BUDGET, alerts=[50, 1001]), "budgets[0].alerts[1]"),
         (one("budgets", BUDGET, alerts=[50.5]), "budgets[0].alerts[0]"),
@@ -309,6 +310,10 @@ def test_what_is_wrong_is_refused_at_its_path(document: object, path: str) -> No
         (
             "budgets: [{name: b, period: day, tokens: 1.5}]",
             "budgets[0].tokens: must be a whole number",
+        ),
+        (
+            "budgets: [{name: b, period: day, usd: 5, clamp: true}]",
+            "budgets[0].clamp: is not served by this version",
         ),
         ("no: 1", "the name 'no' must be text: quote it (line 1)"),
     ],

@@ -13,7 +13,7 @@ import pytest
 from farebox.adapters.local.thresholds import LocalThresholds
 from farebox.domain.budget.alert import Crossing, crossings
 from farebox.domain.event import BudgetThresholdCrossed, RequestFinished
-from farebox.jobs.notify import CrossingLog, Notifier, NotTold, crossing_document
+from farebox.jobs.notify import UNTOLD_AT_ONCE, CrossingLog, Notifier, NotTold, crossing_document
 from tests.support.builders import NOON, FixedClock, a_budget, a_record, a_scope
 from tests.support.wings import open_store
 
@@ -80,6 +80,27 @@ async def test_what_a_dead_process_left_untold_is_told_at_the_next_start(thresho
     await run_until_told(Notifier(thresholds, [teller], FixedClock()), teller, 1)
     assert teller.told == [80]
     assert await thresholds.untold() == []
+
+
+async def test_more_than_one_page_of_untold_ones_is_told_and_no_longer_remembered(
+    thresholds: LocalThresholds,
+) -> None:
+    budget = a_budget(usd=10, alerts=(50,), scope=a_scope(key="*"))
+    window, settled = budget.window_at(NOON), 5_000_000_000_000
+    reached = [
+        crossing
+        for number in range(2 * UNTOLD_AT_ONCE + 1)
+        for crossing in crossings(budget, f"platform/{number}", window, settled, NOON)
+    ]
+    await thresholds.decide(reached)
+    teller = Teller()
+    notifier = Notifier(thresholds, [teller], FixedClock())
+    await run_until_told(notifier, teller, len(reached))
+    assert await thresholds.untold() == []
+    # Its memory of what it has taken is empty again, or this would not be told.
+    notifier(BudgetThresholdCrossed(reached[0]))
+    await run_until_told(notifier, teller, len(reached) + 1)
+    assert teller.told == [50] * (len(reached) + 1)
 
 
 async def test_what_could_not_be_told_stays_untold_and_does_not_hold_up_the_others(

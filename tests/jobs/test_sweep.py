@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from farebox.domain.event import Event, RequestFinished
+from farebox.gateway.charging.leases import Leases
 from farebox.jobs.sweep import BATCH, Sweeper
 from farebox.ports import Hold
 from tests.gateway.peers import FaultyLedger
@@ -114,6 +115,26 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0)
 
 
+async def nothing_open() -> None:
+    """Renew the leases of a process that has no request open."""
+
+
+async def test_the_timer_renews_the_leases_of_its_own_process_before_it_sweeps(wing: Wing) -> None:
+    hold = await leave(wing, 1)
+    await leave(wing, 2)
+    leases = Leases(wing.ledger, wing.clock, 60_000)
+    leases.keep(hold)
+    wing.clock.advance(timedelta(hours=8))
+    listener = Listener()
+    sweeper = Sweeper(wing.ledger, wing.policies, listener, wing.clock)
+    running = asyncio.create_task(sweeper.run(1, leases.renew))
+    await until(lambda: listener.events != [])
+    assert await settled(wing) == (HELD, HELD)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+
 async def test_the_timer_sweeps_and_survives_a_store_that_cannot_answer(
     wing: Wing, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -121,7 +142,7 @@ async def test_the_timer_sweeps_and_survives_a_store_that_cannot_answer(
     wing.clock.advance(timedelta(seconds=60))
     ledger = FaultyLedger(wing.ledger)
     ledger.failing = {"expired_holds"}
-    running = asyncio.create_task(Sweeper(ledger, wing.policies, Listener(), wing.clock).run(1))
+    running = asyncio.create_task(Sweeper(ledger, wing.policies, Listener(), wing.clock).run(1, nothing_open))
     await until(lambda: "not swept: The farebox store cannot answer" in caplog.text)
     assert await settled(wing) == (0, HELD)
     ledger.failing = set()

@@ -22,7 +22,7 @@ from farebox.domain.budget.alert import Crossing
 from farebox.domain.errors import StoreFault
 from farebox.domain.event import BudgetThresholdCrossed, Event, RequestFinished
 from farebox.domain.record import record_subject
-from farebox.jobs.thresholds import REMEMBERED_MAX, ThresholdWatch
+from farebox.jobs.thresholds import BATCH, REMEMBERED_MAX, ThresholdWatch
 from farebox.ports import Drawn, Resource, Thresholds
 from tests.support.builders import NOON, FixedClock, a_record, a_resource
 from tests.support.wings import open_store
@@ -40,16 +40,21 @@ class Listener:
     async def emit(self, event: Event) -> None:
         self.events.append(event)
 
+    def told(self) -> list[int]:
+        return [each.crossing.threshold for each in self.events if isinstance(each, BudgetThresholdCrossed)]
+
 
 class FailingThresholds:
     """A store of thresholds that cannot answer while `is_away`."""
 
     def __init__(self, thresholds: Thresholds) -> None:
         self._thresholds, self.is_away, self.asked = thresholds, False, 0
+        self.answers_left = 1_000_000
 
     async def drawn(self, request_ids: Sequence[str]) -> Sequence[Drawn]:
         self.asked += 1
-        if self.is_away:
+        self.answers_left -= 1
+        if self.is_away or self.answers_left < 0:
             raise StoreFault("away")
         return await self._thresholds.drawn(request_ids)
 
@@ -98,7 +103,9 @@ class Scene:
 
     async def decide(self) -> list[tuple[int, int]]:
         """Give limit and threshold of what is decided now."""
-        found = await self.watch.decide()
+        found: list[Crossing] = []
+        for _ in range(self.booked // BATCH + 1):
+            found += await self.watch.decide()
         self.decided += found
         return [(each.limit, each.threshold) for each in found]
 
@@ -264,10 +271,7 @@ async def test_it_decides_as_requests_end_and_finds_what_a_dead_process_left(sce
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
-    thresholds = [
-        event.crossing.threshold for event in listener.events if isinstance(event, BudgetThresholdCrossed)
-    ]
-    assert thresholds == [50, 80]
+    assert listener.told() == [50, 80]
 
 
 async def test_what_could_not_be_looked_at_is_looked_at_later(scene: Scene) -> None:
@@ -277,6 +281,21 @@ async def test_what_could_not_be_looked_at_is_looked_at_later(scene: Scene) -> N
         await scene.decide()
     scene.thresholds.is_away = False
     assert await scene.decide() == [(100, 50)]
+
+
+async def test_what_one_batch_decided_is_told_though_the_next_one_fails(scene: Scene) -> None:
+    await scene.settle(55)
+    listener = Listener()
+    running = asyncio.create_task(scene.watch.run(listener))
+    await until_true(lambda: len(listener.events) == 1)
+    scene.thresholds.answers_left = 1
+    for tokens in (30, *[0] * BATCH):
+        await scene.settle(tokens)
+    await until_true(lambda: scene.thresholds.answers_left < 0)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert listener.told() == [50, 80]
 
 
 STEPS = st.lists(

@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from farebox.providers.demo.reply import PARAGRAPH
-from farebox.wire.http import HttpRequest, Origin
 from tests.providers.demo_client import (
     BASH,
     HOUR,
@@ -104,17 +103,6 @@ async def test_count_tokens_counts_what_the_message_would_report() -> None:
     assert await whole(body, b"/v1/messages/count_tokens?beta=true") == {
         "input_tokens": usage["input_tokens"] + usage["cache_creation_input_tokens"]
     }
-
-
-async def test_the_models_are_listed_in_anthropics_shape() -> None:
-    request = HttpRequest(b"GET", Origin("http", "demo", 80), b"/v1/models?limit=1000", [])
-    document = json.loads((await reading(request))[2])
-    assert [model["id"] for model in document["data"]] == ["claude-demo"]
-    assert (document["first_id"], document["last_id"], document["has_more"]) == (
-        "claude-demo",
-        "claude-demo",
-        False,
-    )
 
 
 async def test_an_offered_tool_is_called_with_the_very_input_that_was_asked_for() -> None:

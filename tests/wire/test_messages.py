@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 from typing import Any
 
@@ -41,7 +42,7 @@ def test_a_plain_request_is_read_whole() -> None:
         speed=None,
         inference_geo=None,
         messages=memoryview(b'[{"role":"user","content":"Hi."}]'),
-        frame_checksum=0,
+        frame_digest=hashlib.sha256(b"\0\0").digest(),
     )
 
 
@@ -175,6 +176,14 @@ def test_attachments_of_an_unknown_shape_count_as_text_and_by_their_names(
 ) -> None:
     body = a_body(messages=messages)
     assert read_head(body).input.bound_tokens == len(body) * 10 // 13 + 1 + images * 4_800
+
+
+def test_what_a_document_holds_counts_too() -> None:
+    inside = {
+        "type": "content",
+        "content": [{"type": "image", "source": {"type": "url", "url": "https://x/y"}}] * 20,
+    }
+    assert 20 * 4_800 < bound_of({"type": "document", "source": inside}) < 20 * 5_000
 
 
 @pytest.mark.parametrize("source", [{"type": "url", "url": "https://x/y"}, {"type": "file", "file_id": "f"}])

@@ -53,6 +53,16 @@ async def test_what_sqlite_refuses_is_a_store_fault_and_is_undone(database: Data
     assert await database.look(texts) == ["first"]
 
 
+async def test_a_number_that_sqlite_cannot_hold_is_a_store_fault_and_is_undone(database: Database) -> None:
+    def step(connection: sqlite3.Connection) -> None:
+        write(connection)
+        connection.execute("INSERT INTO note VALUES (?)", (2**63,))
+
+    with pytest.raises(StoreFault, match="a number is too large"):
+        await database.write(step)
+    assert await database.look(texts) == ["first"]
+
+
 async def test_a_writer_waits_for_another_process_without_blocking_the_loop(tmp_path: Path) -> None:
     database = Database.open(tmp_path / "x.db", (NOTES,))
     with closing(sqlite3.connect(tmp_path / "x.db", isolation_level=None)) as other:

@@ -1,4 +1,6 @@
-"""The sockets between the core and the world. Each is filled twice, under adapters/aws and adapters/local."""
+"""The sockets between the core and the world. Each is filled under adapters/local; keys, policies, ledger and
+reports under adapters/aws too.
+"""
 
 from __future__ import annotations
 

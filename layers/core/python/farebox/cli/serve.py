@@ -48,6 +48,9 @@ except ImportError:  # not on Windows
     _new_event_loop = asyncio.new_event_loop
 
 
+_log = logging.getLogger("farebox.serve")
+
+
 class _Server(uvicorn.Server):
     """Announces itself when it is ready, and leaves signals to us: uvicorn would end the process before we
     settle.
@@ -65,10 +68,11 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop)
+            loop.add_signal_handler(number, self.stop)
         yield
 
-    def _stop(self) -> None:
+    def stop(self) -> None:
+        """Take no more, let open requests finish, and end."""
         self.should_exit = True
 
 
@@ -149,27 +153,37 @@ async def _serve(
             body_bytes_max=settings.max_body_bytes,
             fallback=build_admin_app(admin),
         )
-        background = [
-            asyncio.create_task(local.leases.run()),
-            asyncio.create_task(local.backlog.run()),
-            asyncio.create_task(local.sweeper.run(SWEEP_EVERY_MS)),
-            asyncio.create_task(local.alerts.run(local.events)),
-        ]
+        server = _Server(server_config(plane, settings), ready=lambda: print_line(f"listening on {base_url}"))
+        background = _work_behind(local, server)
         policy = await admin.policies.current()
         offer = offer_of((spec.slug, spec.type, spec.credential) for spec in policy.providers)
         _greet(data, applied, swept, greeting_lines(credentials, base_url, claude, offer))
-        await _run(plane, listener, settings, base_url)
+        await server.serve(sockets=[listener])
         await plane.idle(SETTLE_WITHIN_S)
     finally:
         for task in background:
             task.cancel()
+        await asyncio.gather(*background, return_exceptions=True)
         await local.close()
 
 
-async def _run(plane: DataPlane, listener: socket.socket, settings: Settings, base_url: str) -> None:
-    config = server_config(plane, settings)
-    server = _Server(config, ready=lambda: print_line(f"listening on {base_url}"))
-    await server.serve(sockets=[listener])
+def _work_behind(local: LocalGateway, server: _Server) -> Sequence[asyncio.Task[None]]:
+    """Start what runs behind the requests. Without all of it the gateway must not go on: it stops then."""
+
+    def ended(task: asyncio.Task[None]) -> None:
+        if not task.cancelled():
+            _log.error("a background task died; the gateway stops", exc_info=task.exception())
+            server.stop()
+
+    tasks = [
+        asyncio.create_task(local.leases.run()),
+        asyncio.create_task(local.backlog.run()),
+        asyncio.create_task(local.sweeper.run(SWEEP_EVERY_MS, local.leases.renew)),
+        asyncio.create_task(local.alerts.run(local.events)),
+    ]
+    for task in tasks:
+        task.add_done_callback(ended)
+    return tasks
 
 
 def server_config(plane: DataPlane, settings: Settings) -> uvicorn.Config:

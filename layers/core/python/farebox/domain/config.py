@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from farebox.domain.budget import Budget, OnExhausted
 from farebox.domain.budget.brake import Brake
 from farebox.domain.budget.rate_limit import RateLimit
-from farebox.domain.price_override import PriceOverride
+from farebox.domain.price import PriceOverride
 
 CALLER_CREDENTIAL = "caller"
 DEMO_TYPE = "demo"

@@ -13,7 +13,7 @@ from farebox.domain.record import RequestRecord
 class RequestFinished:
     """A request ended and was booked, whatever its outcome.
 
-    `exhausted_budget` names the budget that refused or cut it for want of what is left.
+    `exhausted_budget` names the budget that cut it, or that refused it for want of what is left.
     """
 
     record: RequestRecord

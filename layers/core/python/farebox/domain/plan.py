@@ -70,9 +70,9 @@ class Conversation:
     """
 
     key: tuple[str, str, str, str]
-    frame_checksum: int
+    frame_digest: bytes
     prefix_bytes: int
-    prefix_checksum: int
+    prefix_digest: bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from farebox.domain.config import (
 )
 from farebox.domain.errors import ConfigInvalid
 from farebox.domain.money import picodollars_from_usd
-from farebox.domain.price_override import read_override
+from farebox.domain.price import read_override
 
 Document = Mapping[str, object]
 
@@ -263,7 +263,6 @@ def _budget(name: str, document: Document, contact: str | None, *, raises: Itera
         alerts=tuple(share for share in alerts if isinstance(share, int))
         if isinstance(alerts, Iterable)
         else (),
-        clamp=document.get("clamp") is True,
         contact=_optional_text(document, "contact") or contact,
         raises=tuple(_raises(name, unit, raises)),
     )

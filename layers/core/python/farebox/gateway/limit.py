@@ -108,7 +108,8 @@ class Limits:
         places = tuple(draw for draw in draws if draw.limit.unit is LimitUnit.CONCURRENT)
         if places:
             self._open[request_id] = places
-            self._renewing = self._renewing or asyncio.create_task(self._keep_renewing())
+            if self._renewing is None or self._renewing.done():
+                self._renewing = asyncio.create_task(self._keep_renewing())
 
     async def _keep_renewing(self) -> None:
         while True:

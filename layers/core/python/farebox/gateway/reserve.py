@@ -34,7 +34,7 @@ class HoldTerms:
 
 async def reserve(
     plan: Plan,
-    draft: Callable[[tuple[Touch, ...]], RequestRecord],
+    draft: Callable[[int], RequestRecord],
     ledger: Ledger,
     clock: Clock,
     terms: HoldTerms,
@@ -55,7 +55,7 @@ async def reserve(
             0,
             blocking,
             clock.now() + timedelta(milliseconds=terms.lease_ms),
-            draft(blocking),
+            draft(quoted_picodollars(plan.rates, plan.quote)),
         )
         try:
             shortage = await ledger.reserve(hold)

@@ -13,7 +13,7 @@ from farebox.domain.errors import PolicyRefused, ProviderUnresolved, RequestMalf
 from farebox.domain.plan import Caller, Plan, Quote
 from farebox.domain.price import PriceBook, Rates, dearest, normalised_model
 from farebox.domain.record import Billing
-from farebox.gateway.charging.known_inputs import KnownInputs, conversation_of
+from farebox.gateway.charging.known_inputs import KnownInputs
 from farebox.gateway.incoming import IncomingRequest
 from farebox.providers.registry import Providers
 from farebox.wire.messages import MessagesHead
@@ -47,8 +47,8 @@ def resolve(
     session_id = caller.session_id or _printable(head.session_id)
     subject = _subject(policy, caller, target, session_id)
     rates = _rates(prices, target, head, now)
-    conversation = conversation_of(
-        (caller.key.id, session_id, caller.agent_id, target.model), head.messages, head.frame_checksum
+    conversation, known_bound = inputs.recognise(
+        (caller.key.id, session_id, caller.agent_id, target.model), head.messages, head.frame_digest
     )
     budgets = policy.budgets_of(session_id, now)
     counted = [budget for budget in budgets if billing is Billing.METERED or budget.include_subscription]
@@ -66,7 +66,7 @@ def resolve(
         rates=rates,
         quote=_quote(
             head,
-            inputs.bound(conversation, head.messages, head.input.bound_tokens),
+            _input_bound(head, known_bound),
             is_cuttable=head.is_stream and provider.cancel_stops_billing,
         ),
         option_path=option_path,
@@ -254,6 +254,15 @@ def _rates(prices: PriceBook, target: Target, head: MessagesHead, now: datetime)
         for model in (target.model, *head.other_models)
     ]
     return rates[0] if len(rates) == 1 else dearest(rates)
+
+
+def _input_bound(head: MessagesHead, known_bound: int | None) -> int:
+    """Bound the input by what was counted before, where that is lower. Pictures and documents are not counted
+    by their bytes, so with them it is not.
+    """
+    if known_bound is None or head.input.has_attachments:
+        return head.input.bound_tokens
+    return min(head.input.bound_tokens, known_bound)
 
 
 def _quote(head: MessagesHead, input_tokens_bound: int, *, is_cuttable: bool) -> Quote:

@@ -21,7 +21,7 @@ async def route(
     """Send the call to the plan's target. Raises `UpstreamFault` when there is no answer.
 
     An attempt that never reached the provider is closed here at no cost; any other is closed by whoever ends
-    the request, since a provider bills what it has read (I10).
+    the request, since a provider bills what it has read (I10 in docs/ledger.md).
     """
     journal.dispatched()
     try:

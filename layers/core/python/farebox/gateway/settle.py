@@ -141,7 +141,11 @@ class Settler:
             # Whatever the store did: a hold that nobody settles any more must run out.
             self.leases.drop(record.id)
             if journal.admission is not None:
-                await journal.admission.end(journal.usages(), was_sent=bool(journal.attempts))
+                # An attempt that never reached the provider has neither.
+                was_sent = any(
+                    attempt.status is not None or attempt.usage is not None for attempt in journal.attempts
+                )
+                await journal.admission.end(journal.usages(), was_sent=was_sent)
         await self.events.emit(RequestFinished(record, journal.exhausted_budget))
 
 

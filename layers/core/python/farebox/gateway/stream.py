@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import msgspec
 
 from farebox.domain.budget import Shortage
-from farebox.domain.errors import StoreFault, UpstreamCut, UpstreamFault
+from farebox.domain.errors import StoreFault, UpstreamCut, UpstreamFault, UpstreamTimeout
 from farebox.domain.record import Outcome
 from farebox.gateway.charging.meter import StreamMeter
 from farebox.gateway.charging.quota import Quota
@@ -74,7 +74,9 @@ class MeteredStream:
             return b""
         try:
             chunk = await self._next_chunk()
-        except UpstreamFault:
+        except UpstreamFault as fault:
+            if isinstance(fault, UpstreamTimeout) and self._meter.is_stopped:
+                return await self._upstream_ended()  # all was said, and nobody closed
             await self._end(Outcome.CLIENT_GONE if self._has_left else Outcome.UPSTREAM_CUT)
             raise
         if chunk is PING:
@@ -152,11 +154,15 @@ class MeteredStream:
             return chunk
         # The meter knows whole events only, so what follows the last of them was not counted either.
         end = len(chunk) if self._meter.at_boundary else self._meter.is_plain and last_event_end(chunk)
-        if not end:
+        if not end and self._meter.is_plain:
             return chunk
         await self._mark_exhausted()
-        self._is_cut = True
         self._source.abort()
+        if not end:
+            # Nothing can be written into an answer that is not plain: it breaks off where it is.
+            await self._end(Outcome.BUDGET_CUT)
+            raise UpstreamCut("the provider", "the budget for its answer is gone")
+        self._is_cut = True
         return chunk[:end] + closing_events(self._meter)
 
     async def _mark_exhausted(self) -> None:

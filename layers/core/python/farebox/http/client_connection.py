@@ -16,6 +16,9 @@ from farebox.wire.http import Headers
 SCOPE_REQUEST_ID = "farebox.request_id"
 """Under this name an app behind the data plane finds the request's id in its ASGI scope."""
 
+DRAIN_S = 3
+DRAIN_BYTES_MAX = 128 * 1024 * 1024
+
 
 class ClientConnection:
     """Made and used inside the task that serves the request. Until an answer streams, leaving cancels that
@@ -56,6 +59,21 @@ class ClientConnection:
                 break
         self._watcher = asyncio.ensure_future(self._watch())
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    async def drain(self) -> None:
+        """Read on what the client still sends of a refused request, bounded: closing at once would reset the
+        connection, and the answer be lost with it.
+        """
+        left = DRAIN_BYTES_MAX
+        try:
+            async with asyncio.timeout(DRAIN_S):
+                while self._watcher is None and left > 0:
+                    message = await self._receive()
+                    left -= len(message.get("body", b""))
+                    if message["type"] == "http.disconnect" or not message.get("more_body", False):
+                        return
+        except TimeoutError:
+            return
 
     def on_leave(self, leave: Callable[[], None]) -> None:
         """From now on call this when the client hangs up, instead of cancelling the task."""

@@ -95,13 +95,13 @@ class DataPlane:
             if CLIENT_GONE not in cancelled.args or not client.take_back_cancel():
                 raise
         except Exception as error:
-            await self._refuse(scope, send, request.request_id, error, request.handling)
+            await self._refuse(scope, _draining(send, client), request.request_id, error, request.handling)
         finally:
             client.close()
 
     async def _deliver(self, answer: Answer, client: ClientConnection, send: Send) -> None:
         if answer.stream is None:
-            await _respond(send, answer.status, answer.headers, answer.body)
+            await _deliver_whole(answer, send)
             return
         client.on_leave(answer.stream.leave)
         try:
@@ -151,6 +151,22 @@ class DataPlane:
         await _respond(send, told.status, headers, told.body(request_id))
 
 
+def _draining(send: Send, client: ClientConnection) -> Send:
+    """Say the whole answer, read what the client still sends, and only then let the server end it: with
+    `connection: close` it would reset the connection, and the answer be lost.
+    """
+
+    async def sending(message: Message) -> None:
+        if message["type"] != "http.response.body":
+            await send(message)
+            return
+        await send({**message, "more_body": True})
+        await client.drain()
+        await send({"type": "http.response.body", "body": b""})
+
+    return sending
+
+
 def _with_ids(send: Send, ids: Headers) -> Send:
     """Let another app's answers say which request they answer."""
 
@@ -160,6 +176,14 @@ def _with_ids(send: Send, ids: Headers) -> Send:
         await send(message)
 
     return sending
+
+
+async def _deliver_whole(answer: Answer, send: Send) -> None:
+    try:
+        await _respond(send, answer.status, answer.headers, answer.body)
+    except Exception:
+        # The head may be out, and a second one would be no answer.
+        _log.exception("an answer broke off")
 
 
 async def _pump(stream: MeteredStream, send: Send) -> None:

@@ -17,7 +17,7 @@ from farebox.domain.budget.brake import AGENT, SESSION, Cap
 from farebox.domain.config import CALLER_CREDENTIAL, PROVIDER_TYPES
 from farebox.domain.errors import ConfigInvalid
 from farebox.domain.money import picodollars_from_usd, usd_text
-from farebox.domain.price_override import read_override
+from farebox.domain.price import read_override
 from farebox.http.moments import read_moment, utc_text
 
 USD_MAX = 4_000_000
@@ -259,7 +259,7 @@ class BudgetSection(Section):
     on_exhausted: Literal["block", "alert"] = "block"
     include_subscription: bool = False
     alerts: list[AlertShare] = Field(default=[50, 80, 100])
-    clamp: bool = False
+    clamp: Annotated[bool, AfterValidator(_unserved)] = False
     contact: Pattern | None = None
 
     @model_validator(mode="after")
@@ -314,6 +314,12 @@ class BrakeSection(Section):
         if all(getattr(self, cap) is None for cap in Cap):
             raise ValueError(f"needs at least one of {', '.join(Cap)}")
         return self
+
+
+def _unserved(value: bool) -> bool:
+    if value:
+        raise ValueError("is not served by this version")
+    return value
 
 
 def _readable_prices(value: Prices) -> Prices:

@@ -17,6 +17,8 @@ from farebox.domain.event import BudgetThresholdCrossed, Event
 from farebox.domain.money import usd_text
 from farebox.ports import Clock, Thresholds
 
+UNTOLD_AT_ONCE = 100
+
 Teller: TypeAlias = Callable[[Crossing], Awaitable[None]]
 
 _log = logging.getLogger("farebox.notify")
@@ -42,12 +44,14 @@ class Notifier:
     async def run(self) -> None:
         """Tell what earlier processes left untold, then what comes, until cancelled."""
         try:
-            for crossing in await self._thresholds.untold():
+            for crossing in await self._untold():
                 self._take(crossing)
         except StoreFault as fault:
             _log.warning("what is untold is not known: %s", fault)
         while True:
-            await self.tell(await self._queue.get())
+            crossing = await self._queue.get()
+            await self.tell(crossing)
+            self._taken.discard(crossing.identity)
 
     async def tell(self, crossing: Crossing) -> None:
         """Tell everybody, then note so: told twice rather than never."""
@@ -59,6 +63,12 @@ class Notifier:
             _log.warning(
                 "budget %s at %d %%: not everybody was told: %s", crossing.budget, crossing.threshold, fault
             )
+
+    async def _untold(self) -> Sequence[Crossing]:
+        limit = UNTOLD_AT_ONCE
+        while len(untold := await self._thresholds.untold(limit=limit)) == limit:
+            limit *= 2
+        return untold
 
     def _take(self, crossing: Crossing) -> None:
         # What is decided while `run` reads the untold comes both ways.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from farebox.domain.budget import Touch, Unit, touches
@@ -49,10 +50,14 @@ class Sweeper:
             for touch in touches(counting, record_subject(draft), draft.at)
         )
 
-    async def run(self, every_ms: int) -> None:
-        """Sweep until cancelled. A store that cannot answer is tried again at the next turn."""
+    async def run(self, every_ms: int, renew: Callable[[], Awaitable[None]]) -> None:
+        """Sweep until cancelled. A store that cannot answer is tried again at the next turn.
+
+        `renew` moves the leases of this process's own requests, which live however long the machine slept.
+        """
         while True:
             await asyncio.sleep(every_ms / 1000)
+            await renew()
             try:
                 swept = await self.sweep()
             except StoreFault as fault:

@@ -49,19 +49,23 @@ class ThresholdWatch:
                     await self._emit(await self.catch_up(), events)
                     is_caught_up = True
                 await self._woken.wait()
-                await self._emit(await self.decide(), events)
+                while self._finished:
+                    await self._emit(await self.decide(), events)
+                self._woken.clear()
             except StoreFault as fault:
                 _log.warning("thresholds are not looked at: %s", fault)
                 await asyncio.sleep(AGAIN_AFTER_S)
 
     async def decide(self) -> list[Crossing]:
-        """Look at the buckets of the requests noted so far; give what nobody had decided before."""
-        decided: list[Crossing] = []
-        while batch := self._finished[:BATCH]:
-            decided += await self._decide(batch)
-            # Only now: a store that fails finds them again.
-            del self._finished[: len(batch)]
-        self._woken.clear()
+        """Look at the buckets of the oldest requests noted so far, a batch of them; give what nobody had
+        decided before.
+
+        It is given before the next batch is looked at, since the store never gives it again.
+        """
+        batch = self._finished[:BATCH]
+        decided = await self._decide(batch)
+        # Only now: a store that fails finds them again.
+        del self._finished[: len(batch)]
         return decided
 
     async def catch_up(self) -> list[Crossing]:

@@ -38,11 +38,13 @@ class InputEstimate:
     expected_tokens: int
     caches: bool
     caches_for_1h: bool
+    has_attachments: bool = False
 
 
 class _Source(msgspec.Struct):
     type: str | None = None
     data: str = ""
+    content: msgspec.Raw = msgspec.Raw(b"null")
 
 
 class _Block(msgspec.Struct):
@@ -78,7 +80,8 @@ def estimate_input(body: bytes, messages: msgspec.Raw | None) -> InputEstimate:
     if messages is not None and (has_escapes or b'"source"' in body):
         attached = _attachments(body, messages)
     bound, expected = _tokens(len(body), attached)
-    return InputEstimate(bound, expected, caches, caches and (has_escapes or b'"1h"' in body))
+    caches_for_1h = caches and (has_escapes or b'"1h"' in body)
+    return InputEstimate(bound, expected, caches, caches_for_1h, attached != _Attachments())
 
 
 def text_tokens_bound(text_bytes: int) -> int:
@@ -111,6 +114,7 @@ def _attachments(body: bytes, messages: msgspec.Raw) -> _Attachments:
             for block in _blocks.decode(content):
                 pending.append((block.content, depth + 1))
                 if block.source is not None:
+                    pending.append((block.source.content, depth + 1))
                     _count(block.type, block.source, found)
     except (msgspec.MsgspecError, RecursionError):
         return _by_words(body)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-import zlib
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -30,7 +30,7 @@ class MessagesHead:
 
     `other_models` are those that the body lets the provider use beside `model`: an advisor's, and fallbacks.
     `thinks` says that output may be written which nobody sees. The `_uses_bound` are how often the declared
-    server tools may be used. `messages` are the raw bytes of that field, `frame_checksum` is of system and
+    server tools may be used. `messages` are the raw bytes of that field, `frame_digest` is of system and
     tools.
     """
 
@@ -48,7 +48,7 @@ class MessagesHead:
     speed: str | None
     inference_geo: str | None
     messages: memoryview
-    frame_checksum: int
+    frame_digest: bytes
 
 
 class _Tool(msgspec.Struct):
@@ -127,7 +127,7 @@ def read_head(body: bytes) -> MessagesHead:
         speed=_field(_optional_string, top, "speed", None),
         inference_geo=_field(_optional_string, top, "inference_geo", None),
         messages=memoryview(messages) if messages is not None else memoryview(b""),
-        frame_checksum=_frame_checksum(top),
+        frame_digest=_frame_digest(top),
     )
 
 
@@ -178,11 +178,12 @@ def _thinks(top: JsonObject) -> bool:
     return thinking is not None and thinking.type != "disabled"
 
 
-def _frame_checksum(top: JsonObject) -> int:
-    checksum = 0
+def _frame_digest(top: JsonObject) -> bytes:
+    digest = hashlib.sha256()
     for name in ("system", "tools"):
-        checksum = zlib.crc32(memoryview(top.get(name, msgspec.Raw(b""))), checksum)
-    return checksum
+        digest.update(memoryview(top.get(name, msgspec.Raw(b""))))
+        digest.update(b"\0")
+    return digest.digest()
 
 
 def _field(decoder: msgspec.json.Decoder[T], top: JsonObject, name: str, default: T) -> T:

@@ -116,7 +116,7 @@ def greeting_lines(credentials: Credentials, base_url: str, command: str, offer:
 
 
 def _variables(base_url: str, gateway_key: str) -> Iterator[str]:
-    """Give Claude Code's own variables, for those who set them elsewhere: a profile, settings.json, a container."""
+    """Give Claude Code's own variables, for those who set them elsewhere: a profile or settings.json."""
     common = (f"  export ANTHROPIC_BASE_URL={base_url}", "  export CLAUDE_CODE_GATEWAY_HINT_HEADERS=1")
     yield "Or set the variables yourself. With your own Claude login or key:"
     yield from common

@@ -63,7 +63,6 @@ class Budget:
     include_subscription: bool = False
     count: tuple[str, ...] = TOKEN_CLASSES
     alerts: tuple[int, ...] = (50, 80, 100)
-    clamp: bool = False
     contact: str | None = None
     raises: tuple[Raise, ...] = ()
 

@@ -15,12 +15,13 @@ from farebox.ports import Ledger
 RETRY_EVERY_S = 2
 # Beyond this the log lines remain, and `farebox replay` books them.
 ENTRIES_MAX = 100_000
+FAULTS_MAX = 2
 
 _log = logging.getLogger("farebox.backlog")
 
 
 class Backlog:
-    """In order, in memory. A process that dies loses it: then the hold is swept and the log replayed."""
+    """In memory. A process that dies loses it: then the hold is swept and the log replayed."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
@@ -34,16 +35,26 @@ class Backlog:
         self._waiting.append((record, booked))
 
     async def settle(self) -> int:
-        """Book what waits until the store fails again; give how many were booked."""
-        settled = 0
-        while self._waiting:
+        """Try what waits, each once, until the store fails twice in a row; give how many were booked.
+
+        What cannot be booked goes behind the others: it may be the row that the store does not take.
+        """
+        settled = faults = 0
+        for _ in range(len(self._waiting)):
             record, booked = self._waiting[0]
             try:
                 await self._ledger.settle(record.id, record, booked)
             except StoreFault:
-                break
-            self._waiting.popleft()
-            settled += 1
+                faults += 1
+                self._waiting.rotate(-1)
+                if faults == FAULTS_MAX:
+                    break
+            except (ArithmeticError, LookupError, TypeError, ValueError):
+                _log.exception("%s cannot be booked", record.id)
+                self._waiting.rotate(-1)
+            else:
+                self._waiting.popleft()
+                settled, faults = settled + 1, 0
         return settled
 
     async def run(self) -> None:

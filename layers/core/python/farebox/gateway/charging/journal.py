@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from farebox.domain.budget import Touch, Unit
+from farebox.domain.budget import Unit
 from farebox.domain.plan import Caller, Plan
 from farebox.domain.price import PriceBook
 from farebox.domain.record import Attempt, Billing, Outcome, RequestRecord
@@ -13,14 +13,13 @@ from farebox.domain.usage import Cost, CostStatus, Served, Usage
 from farebox.gateway.charging.meter import Reading
 from farebox.gateway.incoming import IncomingRequest
 from farebox.gateway.limit import Admission
-from farebox.gateway.reserve import quoted_picodollars
 from farebox.ports import Clock, Hold
 from farebox.wire.usage_fold import UsageFold
 
 
 @dataclass(slots=True)
 class Journal:
-    """Mutable, owned by one request. `hold` is the newest one, None when no budget blocks."""
+    """Mutable, owned by one request. `hold` is the newest one; None before, and where the store was away."""
 
     request: IncomingRequest
     caller: Caller
@@ -100,13 +99,12 @@ class Journal:
         )
         return prices.with_overrides(provider.prices).cost(served)
 
-    def draft(self, held: tuple[Touch, ...]) -> RequestRecord:
-        """Give the row to book if this process died while `held` is held: all of it, as an estimate."""
-        usd = [touch.amount for touch in held if touch.budget.unit is Unit.USD]
-        charged = usd[0] if usd else quoted_picodollars(self.plan.rates, self.plan.quote) if self.plan else 0
-        record = self._record(Outcome.EXPIRED, 500, Usage(), charged, charged, CostStatus.ESTIMATED)
-        # It goes with `held`, which may be more than is held so far.
-        return replace(record, overrun_picodollars=0)
+    def draft(self, charged_picodollars: int) -> RequestRecord:
+        """Give the row to book if this process died now, as an estimate: all that was quoted so far."""
+        charged = charged_picodollars
+        drafted = self._record(Outcome.EXPIRED, 500, Usage(), charged, charged, CostStatus.ESTIMATED)
+        # It is held by the very hold that carries this draft.
+        return replace(drafted, overrun_picodollars=0)
 
     def record(self, outcome: Outcome, status: int, *, error_type: str | None = None) -> RequestRecord:
         """Give the finished row."""

@@ -6,7 +6,7 @@ bytes. So the caller's word is never taken: a conversation that was changed befo
 
 from __future__ import annotations
 
-import zlib
+import hashlib
 from collections import OrderedDict
 from dataclasses import dataclass
 
@@ -22,9 +22,7 @@ _MESSAGE_START = b'{"role":'
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    frame_checksum: int
-    prefix_bytes: int
-    prefix_checksum: int
+    conversation: Conversation
     prompt_tokens: int
 
 
@@ -34,41 +32,35 @@ class KnownInputs:
     def __init__(self) -> None:
         self._known: OrderedDict[tuple[str, str, str, str], _Known] = OrderedDict()
 
-    def bound(self, conversation: Conversation | None, messages: memoryview, byte_bound_tokens: int) -> int:
-        """Give an upper bound of the input: what was counted and the rest by bytes, or all of it by bytes."""
-        known = self._known.get(conversation.key) if conversation else None
-        if known is None or conversation is None or known.frame_checksum != conversation.frame_checksum:
-            return byte_bound_tokens
-        if zlib.crc32(messages[: known.prefix_bytes]) != known.prefix_checksum:
-            return byte_bound_tokens
-        grown = known.prompt_tokens + text_tokens_bound(len(messages) - known.prefix_bytes) + SLACK_TOKENS
-        return min(byte_bound_tokens, grown)
+    def recognise(
+        self, key: tuple[str, str | None, str | None, str], messages: memoryview, frame_digest: bytes
+    ) -> tuple[Conversation | None, int | None]:
+        """Name the conversation that messages belong to (None without a session), and give an upper bound of
+        its input if its beginning was counted before. `key` is gateway key, session, agent and model.
+        """
+        key_id, session_id, agent_id, model = key
+        if session_id is None:
+            return None, None
+        name = (key_id, session_id, agent_id or "", model)
+        # The last message is no part of the prefix: its cache marker is gone when it comes again.
+        prefix_bytes = max(bytes(messages).rfind(_MESSAGE_START), 0)
+        known = self._known.get(name)
+        digest = hashlib.sha256()
+        bound, hashed = None, 0
+        if known is not None and known.conversation.prefix_bytes <= prefix_bytes:
+            hashed = known.conversation.prefix_bytes
+            digest.update(messages[:hashed])
+            seen = (known.conversation.frame_digest, known.conversation.prefix_digest)
+            if seen == (frame_digest, digest.digest()):
+                bound = known.prompt_tokens + text_tokens_bound(len(messages) - hashed) + SLACK_TOKENS
+        digest.update(messages[hashed:prefix_bytes])
+        return Conversation(name, frame_digest, prefix_bytes, digest.digest()), bound
 
     def learn(self, conversation: Conversation | None, prompt_tokens: int) -> None:
         """Remember what a request turned out to be, as its provider counted it."""
         if conversation is None:
             return
-        self._known[conversation.key] = _Known(
-            conversation.frame_checksum,
-            conversation.prefix_bytes,
-            conversation.prefix_checksum,
-            prompt_tokens,
-        )
+        self._known[conversation.key] = _Known(conversation, prompt_tokens)
         self._known.move_to_end(conversation.key)
         while len(self._known) > ENTRIES_MAX:
             self._known.popitem(last=False)
-
-
-def conversation_of(
-    key: tuple[str, str | None, str | None, str], messages: memoryview, frame_checksum: int
-) -> Conversation | None:
-    """Name the conversation that messages belong to; None without a session.
-
-    The last message is left out of the prefix: its cache marker is gone when it comes again.
-    """
-    key_id, session_id, agent_id, model = key
-    if session_id is None:
-        return None
-    prefix_bytes = max(bytes(messages).rfind(_MESSAGE_START), 0)
-    checksum = zlib.crc32(messages[:prefix_bytes])
-    return Conversation((key_id, session_id, agent_id or "", model), frame_checksum, prefix_bytes, checksum)

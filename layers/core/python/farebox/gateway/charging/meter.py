@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from farebox.domain.plan import Quote
-from farebox.domain.usage import Usage
+from farebox.domain.usage import Iteration, Usage
 from farebox.gateway.charging.hidden_output import HiddenOutput
 from farebox.wire.sse import SseScanner
 from farebox.wire.usage_fold import UsageFold, fold_message
@@ -20,7 +20,7 @@ DELTA_FRAME_BYTES = 110
 ESTIMATE_BYTES_PER_TOKEN = 3
 INFLATED_BYTES_MAX = 64 * 1024 * 1024
 # More than any request has ever used; a provider that says so is not believed.
-BELIEVED_TOKENS_MAX = 100_000_000
+BELIEVED_TOKENS_MAX = 20_000_000
 GZIP = frozenset((b"gzip", b"x-gzip"))
 
 WANTED = frozenset(
@@ -187,9 +187,9 @@ def expected_usage(quote: Quote, output_tokens: int) -> Usage:
 
 def _believed(usage: Usage, quote: Quote, output_tokens_seen: int) -> Reading:
     """Take a provider's counts, unless they are none or absurd: what is missing is estimated, never free."""
-    counts = (*_prompt_counts(usage), usage.output_tokens)
-    if not usage.unread and max(counts) <= BELIEVED_TOKENS_MAX:
+    if is_believable(usage):
         return Reading(usage, is_exact=True)
+    usage = replace(usage, iterations=(), web_search_requests=0, unmetered=(), unmetered_tokens=0)
     output = usage.output_tokens or output_tokens_seen
     expected = expected_usage(quote, min(output, BELIEVED_TOKENS_MAX))
     prompt = _prompt_counts(usage)
@@ -198,7 +198,14 @@ def _believed(usage: Usage, quote: Quote, output_tokens_seen: int) -> Reading:
     return Reading(replace(usage, output_tokens=expected.output_tokens), is_exact=False)
 
 
-def _prompt_counts(usage: Usage) -> tuple[int, int, int, int]:
+def is_believable(usage: Usage) -> bool:
+    """Say whether every count could be read and none is absurd."""
+    besides = (usage.output_tokens, usage.web_search_requests, usage.unmetered_tokens)
+    inside = [count for entry in usage.iterations for count in (*_prompt_counts(entry), entry.output_tokens)]
+    return not usage.unread and max(*_prompt_counts(usage), *besides, *inside) <= BELIEVED_TOKENS_MAX
+
+
+def _prompt_counts(usage: Usage | Iteration) -> tuple[int, int, int, int]:
     return (
         usage.input_tokens,
         usage.cache_read_tokens,

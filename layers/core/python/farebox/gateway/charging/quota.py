@@ -9,8 +9,14 @@ from farebox.domain.budget import Shortage
 from farebox.domain.plan import Plan
 from farebox.domain.usage import Usage
 from farebox.gateway.charging.journal import Journal
-from farebox.gateway.charging.meter import ESTIMATE_BYTES_PER_TOKEN, StreamMeter
-from farebox.gateway.reserve import HoldTerms, held_touches, requoted_touches
+from farebox.gateway.charging.meter import ESTIMATE_BYTES_PER_TOKEN, StreamMeter, is_believable
+from farebox.gateway.reserve import (
+    HoldTerms,
+    held_touches,
+    quoted_picodollars,
+    requoted_touches,
+    used_picodollars,
+)
 from farebox.ports import Clock, Hold, Ledger
 
 LARGEST_SLICE_TOKENS = 32_768
@@ -35,7 +41,7 @@ class Quota:
         """
         seen, shortage = meter.output_tokens_seen, None
         while shortage is None and self._wants_more(seen):
-            shortage = await self._grow(meter.fold.usage)
+            shortage = await self._grow(_believed(meter.fold.usage))
         last = self._held_tokens * 15 // 16
         if shortage is not None and seen < last:
             # What is held still covers it, and others may give some back meanwhile.
@@ -72,9 +78,18 @@ class Quota:
     def _grown(self, usage: Usage | None, output_tokens: int) -> Hold:
         """Quote anew: exactly for the input once the provider has told it, at the bound before."""
         if usage is None:
-            touches = held_touches(self._plan, replace(self._plan.quote, output_tokens=output_tokens))
+            quote = replace(self._plan.quote, output_tokens=output_tokens)
+            touches = held_touches(self._plan, quote)
+            charged = quoted_picodollars(self._plan.rates, quote)
         else:
-            touches = requoted_touches(self._plan, replace(usage, output_tokens=output_tokens))
+            usage = replace(usage, output_tokens=output_tokens)
+            touches = requoted_touches(self._plan, usage)
+            charged = used_picodollars(self._plan.rates, usage)
         lease = self._clock.now() + timedelta(milliseconds=self._terms.lease_ms)
         sequence = self._journal.hold.sequence + 1 if self._journal.hold else 0
-        return Hold(self._plan.request_id, sequence, touches, lease, self._journal.draft(touches))
+        return Hold(self._plan.request_id, sequence, touches, lease, self._journal.draft(charged))
+
+
+def _believed(usage: Usage | None) -> Usage | None:
+    """An absurd count at the start of an answer must not close a budget."""
+    return usage if usage is not None and is_believable(usage) else None

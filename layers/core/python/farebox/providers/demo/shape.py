@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import msgspec
 
 from farebox.providers.demo.reply import Part, Reply
-from farebox.providers.demo.request import MODEL, Asked, bare_model, input_tokens
+from farebox.providers.demo.request import Asked, bare_model, input_tokens
 
 Step = tuple[int, bytes | None]
 """Milliseconds of silence, then bytes; None stands for a broken connection."""
@@ -30,17 +30,6 @@ def token_count(asked: Asked) -> dict[str, object]:
     """Answer /v1/messages/count_tokens."""
     tokens = input_tokens(asked)
     return {"input_tokens": tokens.fresh + tokens.cache_read + tokens.cache_write_5m + tokens.cache_write_1h}
-
-
-def model_list() -> dict[str, object]:
-    """Answer /v1/models."""
-    model = {
-        "type": "model",
-        "id": MODEL,
-        "display_name": "Claude Demo",
-        "created_at": "2026-01-01T00:00:00Z",
-    }
-    return {"data": [model], "has_more": False, "first_id": MODEL, "last_id": MODEL}
 
 
 def error_body(status: int, message: str, digest: str) -> dict[str, object]:

@@ -122,8 +122,6 @@ class DemoAnswer:
 
 def _script(request: HttpRequest, digest: str, delta_ms: int) -> _Script:
     path = request.target.partition(b"?")[0]
-    if request.method == b"GET" and path.endswith(b"/v1/models"):
-        return _json_script(200, shape.model_list(), digest)
     if request.method == b"POST" and path.endswith(b"/v1/messages/count_tokens"):
         return _json_script(200, shape.token_count(read_request(request.body)), digest)
     if request.method == b"POST" and path.endswith(b"/v1/messages"):

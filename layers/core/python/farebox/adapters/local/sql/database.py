@@ -83,6 +83,9 @@ class Database:
         except sqlite3.Error as error:
             self._roll_back()
             raise _fault(error) from error
+        except OverflowError as error:
+            self._roll_back()
+            raise StoreFault(f"a number is too large for it: {error}") from error
         except BaseException:
             self._roll_back()
             raise

@@ -12,7 +12,7 @@ from farebox.domain.errors import NotFound
 from farebox.domain.policy import BUDGET
 from farebox.http.admin.auth import actor
 from farebox.http.admin.budgets.raises import RaiseRequest, end_raise, known_bucket, raise_limit
-from farebox.http.admin.budgets.rows import budget_row, raise_row
+from farebox.http.admin.budgets.rows import budget_rows, raise_row
 from farebox.http.admin.budgets.standings import budget_reports
 from farebox.http.admin.editor import PolicyEditor
 from farebox.http.admin.ports import AdminPorts
@@ -40,7 +40,7 @@ def budget_router(ports: AdminPorts, editor: PolicyEditor) -> APIRouter:
         policy = await ports.policies.current()
         chosen = policy.budgets if name is None else (await _budget(ports, name),)
         reports = await budget_reports(ports, chosen, ports.clock.now())
-        return listing([budget_row(report) for report in reports])
+        return listing(budget_rows(reports))
 
     @router.post("/v1/budgets/{name}/reset")
     @router.post(f"{USAGE_LIMITS}/{{name}}/reset")

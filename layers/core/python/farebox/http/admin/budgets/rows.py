@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from datetime import datetime
 
 from farebox.domain.budget import Budget, Raise, Unit
@@ -10,6 +12,16 @@ from farebox.http.admin.budgets.standings import BudgetReport
 from farebox.http.moments import optional_utc_text, utc_text
 
 Row = dict[str, object]
+
+
+def budget_rows(reports: Sequence[BudgetReport]) -> list[Row]:
+    """Give the rows; buckets whose plain names are the same are told by their full ones."""
+    rows = [budget_row(report) for report in reports]
+    named = Counter((row["name"], row["bucket"]) for row in rows)
+    for row, report in zip(rows, reports, strict=True):
+        if named[row["name"], row["bucket"]] > 1:
+            row["bucket"] = report.standing.bucket
+    return rows
 
 
 def budget_row(report: BudgetReport) -> Row:

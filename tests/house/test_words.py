@@ -56,7 +56,8 @@ def test_every_module_is_named_for_what_it_knows() -> None:
 
 def test_a_registry_host_is_found() -> None:
     host = ".".join(("npmjs", "org"))
-    text = f'"version": "1.0.0",\n"resolved": "https://registry.{host}/a/-/a-1.0.0.tgz",\n'
+    address = f"https://registry.{host}/a/-/a-1.0.0.tgz"
+    text = f'"version": "1.0.0",\n"resolved": "{address}",\n'
     assert registry_hosts(text) == [f"line 2: {host}"]
 
 

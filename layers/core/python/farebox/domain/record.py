@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from farebox.domain.budget import Subject
-from farebox.domain.price import normalised_model
+from farebox.domain.budget import Subject, subject_of
 from farebox.domain.usage import CostStatus, Usage
 
 
@@ -94,15 +93,14 @@ class RequestRecord:
 
 def record_subject(record: RequestRecord) -> Subject:
     """Give the subject of a recorded request, as budgets see it."""
-    named = {
-        "organisation": record.organisation,
-        "workspace": record.workspace,
-        "user": record.user,
-        "key": f"{record.workspace}/{record.key}",
-        "provider": record.provider,
-        "model": normalised_model(record.model),
-        "session": record.session_id,
-        "agent": record.agent_id,
-    }
-    metadata = {f"metadata.{name}": value for name, value in record.metadata.items()}
-    return {**metadata, **{name: value for name, value in named.items() if value is not None}}
+    return subject_of(
+        organisation=record.organisation,
+        workspace=record.workspace,
+        key=record.key,
+        user=record.user,
+        provider=record.provider,
+        model=record.model,
+        session=record.session_id,
+        agent=record.agent_id,
+        metadata=record.metadata,
+    )

@@ -6,12 +6,12 @@ import json
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
-from farebox.domain.budget import Subject, touches
+from farebox.domain.budget import Subject, subject_of, touches
 from farebox.domain.budget.rate_limit import draws
 from farebox.domain.config import Policy, ProviderSpec, Target, Workspace, admits
 from farebox.domain.errors import PolicyRefused, ProviderUnresolved, RequestMalformed
 from farebox.domain.plan import Caller, Plan, Quote
-from farebox.domain.price import PriceBook, Rates, dearest, normalised_model
+from farebox.domain.price import PriceBook, Rates, dearest
 from farebox.domain.record import Billing
 from farebox.gateway.charging.known_inputs import KnownInputs
 from farebox.gateway.incoming import IncomingRequest
@@ -218,19 +218,17 @@ def _billing(caller: Caller, target: Target) -> Billing:
 
 
 def _subject(policy: Policy, caller: Caller, target: Target, session_id: str | None) -> Subject:
-    named = {
-        "organisation": policy.organisation,
-        "workspace": caller.key.workspace,
-        "user": caller.key.user,
-        "key": f"{caller.key.workspace}/{caller.key.name}",
-        "provider": target.provider.slug,
-        # By its plain id, so that a budget on a model holds for every way to write it.
-        "model": normalised_model(target.model),
-        "session": session_id,
-        "agent": caller.agent_id,
-    }
-    metadata = {f"metadata.{name}": value for name, value in caller.metadata.items()}
-    return {**metadata, **{name: value for name, value in named.items() if value is not None}}
+    return subject_of(
+        organisation=policy.organisation,
+        workspace=caller.key.workspace,
+        key=caller.key.name,
+        user=caller.key.user,
+        provider=target.provider.slug,
+        model=target.model,
+        session=session_id,
+        agent=caller.agent_id,
+        metadata=caller.metadata,
+    )
 
 
 def _printable(session_id: str | None) -> str | None:

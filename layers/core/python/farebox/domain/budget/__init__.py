@@ -11,7 +11,7 @@ from farebox.domain.budget.limit import (
     Unit,
     touches,
 )
-from farebox.domain.budget.scope import DIMENSIONS, Scope, Subject
+from farebox.domain.budget.scope import DIMENSIONS, Scope, Subject, subject_of
 from farebox.domain.budget.window import WEEKDAYS, Window
 
 __all__ = [
@@ -28,5 +28,6 @@ __all__ = [
     "Touch",
     "Unit",
     "Window",
+    "subject_of",
     "touches",
 ]

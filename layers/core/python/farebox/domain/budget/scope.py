@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from farebox.domain.price import normalised_model
+
 Subject = Mapping[str, str]
 """One request by dimension: organisation, workspace, user, key, provider, model, session, agent,
 metadata.NAME.
@@ -76,3 +78,33 @@ def _unescaped(part: str) -> str:
 
 def _bare(dimension: str, value: str) -> str:
     return value.partition("/")[2] if dimension == "key" else value
+
+
+def subject_of(
+    *,
+    organisation: str,
+    workspace: str,
+    key: str,
+    user: str | None,
+    provider: str | None,
+    model: str,
+    session: str | None,
+    agent: str | None,
+    metadata: Mapping[str, str],
+) -> Subject:
+    """Give a request as scopes see it, the same when it is admitted and when it is booked from its record.
+
+    The model goes by its plain id, so that a budget on a model holds for every way to write it.
+    """
+    named = {
+        "organisation": organisation,
+        "workspace": workspace,
+        "user": user,
+        "key": f"{workspace}/{key}",
+        "provider": provider,
+        "model": normalised_model(model),
+        "session": session,
+        "agent": agent,
+    }
+    callers_own = {f"metadata.{name}": value for name, value in metadata.items()}
+    return {**callers_own, **{name: value for name, value in named.items() if value is not None}}

@@ -7,7 +7,7 @@ import urllib.request
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from typing import Any
 
 from farebox.adapters.aws.dynamodb.client import DynamoClient, Patience, Service
@@ -37,7 +37,7 @@ class Deployment:
     names: TableNames = field(default_factory=lambda: TableNames.with_prefix(f"t{uuid.uuid4().hex}-"))
 
     def create_tables(self) -> None:
-        for table, name in zip(TABLES, (self.names.keys, self.names.budgets, self.names.usage), strict=True):
+        for table, name in zip(TABLES, astuple(self.names), strict=True):
             ask(self.port, "CreateTable", dict(creation(table, name)))
 
     def client(

@@ -1,6 +1,8 @@
 """The tables are made as they are described, and what is read through an index is in it."""
 
-from farebox.adapters.aws.tables import BUDGETS, BY_SESSION, BY_TIME, KEYS, USAGE, creation
+from dataclasses import astuple
+
+from farebox.adapters.aws.tables import BY_SESSION, BY_TIME, TABLES, USAGE, creation
 from tests.support.dynamo import Deployment, ask
 
 
@@ -12,17 +14,18 @@ def described(deployment: Deployment, name: str) -> dict[str, object]:
 def test_every_table_is_made_on_demand_with_its_key(deployment: Deployment) -> None:
     names = deployment.names
     keys = {}
-    for name in (names.keys, names.budgets, names.usage):
+    for name in astuple(names):
         table = described(deployment, name)
         assert table["BillingModeSummary"]["BillingMode"] == "PAY_PER_REQUEST"  # type: ignore[index]  # JSON
         keys[name] = [part["AttributeName"] for part in table["KeySchema"]]  # type: ignore[attr-defined]  # JSON
-    assert keys == {names.keys: ["pk", "sk"], names.budgets: ["pk", "sk"], names.usage: ["id"]}
+    two_parts = (names.keys, names.budgets, names.cache, names.rollups)
+    assert keys == {names.usage: ["id"]} | {name: ["pk", "sk"] for name in two_parts}
 
 
 def test_ledger_rows_alone_are_streamed(deployment: Deployment) -> None:
     stream = {"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"}
     assert described(deployment, deployment.names.usage)["StreamSpecification"] == stream
-    assert [table.stream for table in (KEYS, BUDGETS, USAGE)] == [False, False, True]
+    assert [table.stream for table in TABLES] == [table is USAGE for table in TABLES]
 
 
 def test_an_index_carries_what_is_summed_and_no_more() -> None:

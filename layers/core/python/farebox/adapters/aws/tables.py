@@ -26,13 +26,22 @@ class Index:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """One table. `stream` asks for new images of what was written; partition keys are strings."""
+    """One table. `stream` asks for new images of what was written; partition keys are strings.
+
+    `expires` says that items may name, in `EXPIRES_AT`, the second after which DynamoDB may drop them. It
+    does so late, within days: whoever reads such an item checks the moment too.
+    """
 
     name: str
     partition: str
     sort: str | None = None
     indexes: tuple[Index, ...] = ()
     stream: bool = False
+    expires: bool = False
+
+
+EXPIRES_AT = "expires_at_s"
+"""Epoch seconds, a number: the one attribute of every table that expires."""
 
 
 BY_LEASE = Index("by_lease", "lease_shard", "lease_until_us", sort_type="N")
@@ -64,13 +73,19 @@ BY_SESSION = Index("by_session", "session_id", "place")
 KEYS = Table("keys", "pk", "sk")
 """Gateway and admin keys, the policy, and the audit log of both."""
 
-BUDGETS = Table("budgets", "pk", "sk", indexes=(BY_LEASE,))
-"""Buckets and open holds."""
+BUDGETS = Table("budgets", "pk", "sk", indexes=(BY_LEASE,), expires=True)
+"""Buckets and open holds; rate limits and decided thresholds, which expire."""
+
+CACHE = Table("cache", "pk", "sk", expires=True)
+"""Stored answers, and the state of circuit breakers. Nothing here is missed for long when it is lost."""
 
 USAGE = Table("usage", "id", indexes=(BY_TIME, BY_SESSION), stream=True)
 """Ledger rows, append-only: the truth, and through its stream the outbox."""
 
-TABLES = (KEYS, BUDGETS, USAGE)
+ROLLUPS = Table("rollups", "pk", "sk", expires=True)
+"""Usage summed by hour, day and month, for reports that need not read every row."""
+
+TABLES = (KEYS, BUDGETS, CACHE, USAGE, ROLLUPS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +94,9 @@ class TableNames:
 
     keys: str
     budgets: str
+    cache: str
     usage: str
+    rollups: str
 
     @classmethod
     def with_prefix(cls, prefix: str) -> TableNames:

@@ -1,0 +1,76 @@
+"""What a function of a deployment is told through its environment: the stacks write it, it reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import astuple, dataclass, fields
+
+from farebox.adapters.aws.tables import TableNames
+from farebox.domain.errors import ConfigInvalid
+
+ENDPOINT_VARIABLE = "AWS_ENDPOINT_URL"
+"""AWS's own name for another endpoint of all services; how an offline cloud is reached."""
+
+REGION_VARIABLE = "AWS_REGION"
+"""Lambda sets it."""
+
+_TABLE_VARIABLES = tuple(f"FAREBOX_{field.name.upper()}_TABLE" for field in fields(TableNames))
+_VARIABLES = {
+    "stage": "FAREBOX_STAGE",
+    "event_bus": "FAREBOX_EVENT_BUS",
+    "alert_topic_arn": "FAREBOX_ALERT_TOPIC_ARN",
+    "cache_bucket": "FAREBOX_CACHE_BUCKET",
+    "secret_prefix": "FAREBOX_SECRET_PREFIX",
+    "admin_url": "FAREBOX_URL",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """One stage in one account. A function that does not need a part is not told it.
+
+    `secret_prefix` is what names of provider credentials in Secrets Manager begin with; `region` and
+    `endpoint_url` come from Lambda and from AWS's own variable, never from the stacks.
+    """
+
+    stage: str
+    tables: TableNames
+    event_bus: str | None = None
+    alert_topic_arn: str | None = None
+    cache_bucket: str | None = None
+    secret_prefix: str | None = None
+    admin_url: str | None = None
+    region: str = ""
+    endpoint_url: str | None = None
+
+
+def deployment_environment(deployment: Deployment) -> dict[str, str]:
+    """Write the variables of a function; those of parts it is not told are left out."""
+    named = {variable: getattr(deployment, field) for field, variable in _VARIABLES.items()}
+    tables = dict(zip(_TABLE_VARIABLES, astuple(deployment.tables), strict=True))
+    return {variable: value for variable, value in (named | tables).items() if value is not None}
+
+
+def load_deployment(environment: Mapping[str, str]) -> Deployment:
+    """Read what `deployment_environment` wrote. Raises `ConfigInvalid` naming a missing variable."""
+    tables = TableNames(*(_required(environment, variable) for variable in _TABLE_VARIABLES))
+    parts = {field: environment.get(variable) or None for field, variable in _VARIABLES.items()}
+    stage = _required(environment, _VARIABLES["stage"])
+    return Deployment(
+        stage=stage,
+        tables=tables,
+        event_bus=parts["event_bus"],
+        alert_topic_arn=parts["alert_topic_arn"],
+        cache_bucket=parts["cache_bucket"],
+        secret_prefix=parts["secret_prefix"],
+        admin_url=parts["admin_url"],
+        region=_required(environment, REGION_VARIABLE),
+        endpoint_url=environment.get(ENDPOINT_VARIABLE) or None,
+    )
+
+
+def _required(environment: Mapping[str, str], variable: str) -> str:
+    value = environment.get(variable)
+    if not value:
+        raise ConfigInvalid(variable, "is not set; the deployment's stacks set it")
+    return value

@@ -79,14 +79,27 @@ def wing_over(store: DynamoStore, clock: FixedClock) -> Wing:
 
 
 def ask(port: int, operation: str, payload: dict[str, Any]) -> dict[str, Any]:
-    """Call the server without any code of ours in between."""
+    """Call DynamoDB without any code of ours in between."""
+    return call_service(port, "dynamodb", operation, payload, target="DynamoDB_20120810", version="1.0")
+
+
+def call_service(
+    port: int,
+    service: str,
+    operation: str,
+    payload: dict[str, Any],
+    *,
+    target: str | None = None,
+    version: str = "1.1",
+) -> dict[str, Any]:
+    """Call a service that speaks JSON without any code of ours in between."""
     request = urllib.request.Request(
         f"http://{HOST}:{port}/",
         data=json.dumps(payload).encode(),
         headers={
-            "content-type": "application/x-amz-json-1.0",
-            "x-amz-target": f"DynamoDB_20120810.{operation}",
-            "authorization": f"AWS4-HMAC-SHA256 Credential=test/20261123/{REGION}/dynamodb/aws4_request",
+            "content-type": f"application/x-amz-json-{version}",
+            "x-amz-target": f"{target or service}.{operation}",
+            "authorization": f"AWS4-HMAC-SHA256 Credential=test/20261123/{REGION}/{service}/aws4_request",
         },
     )
     with urllib.request.urlopen(request, timeout=10) as answer:

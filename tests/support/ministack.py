@@ -51,7 +51,7 @@ def ministack() -> Iterator[Ministack]:
             "TMPDIR": folder,
             "GATEWAY_PORT": str(port),
             "BIND_HOST": HOST,
-            "SERVICES": "dynamodb",
+            "SERVICES": "dynamodb,secretsmanager",
             "LOG_LEVEL": "ERROR",
         }
         with (Path(folder) / "log").open("w+b") as log:

@@ -1,10 +1,12 @@
 """What only keys in DynamoDB meet: lost answers, and changes of one key at the same time."""
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 
-from farebox.domain.errors import Conflict
+from farebox.adapters.aws.keys import FRESH_MS, STALE_MS
+from farebox.domain.errors import Conflict, StoreFault
 from farebox.domain.identity import GatewayKey
 from farebox.wire.http1 import Http1Transport
 from tests.support.builders import NOON, FixedClock, a_hash, a_key
@@ -81,3 +83,46 @@ async def test_authentication_is_one_read(deployment: Deployment, transport: Htt
         proxy.seen.clear()
         assert await store.keys.find_gateway_key(a_hash(1)) == a_key()
         assert proxy.seen == ["GetItem"]
+
+
+async def test_a_key_that_was_found_serves_for_seconds_without_another_read(
+    deployment: Deployment, transport: Http1Transport
+) -> None:
+    here, there = FixedClock(), FixedClock()
+    admin, proxy = (deployment.store(transport, clock).keys for clock in (there, here))
+    await admin.add_gateway_key(a_key(), a_hash(1))
+    assert await proxy.find_gateway_key(a_hash(1)) == a_key()
+    await admin.update_gateway_key(a_key(revoked_at=NOON))
+    assert await admin.find_gateway_key(a_hash(1)) == a_key(revoked_at=NOON)
+    assert await proxy.find_gateway_key(a_hash(1)) == a_key()
+    here.advance(timedelta(milliseconds=FRESH_MS))
+    assert await proxy.find_gateway_key(a_hash(1)) == a_key(revoked_at=NOON)
+    assert FRESH_MS <= 5_000
+
+
+async def test_a_key_that_is_not_there_is_looked_for_each_time(
+    deployment: Deployment, transport: Http1Transport
+) -> None:
+    admin, proxy = (deployment.store(transport, FixedClock()).keys for _ in range(2))
+    assert await proxy.find_gateway_key(a_hash(1)) is None
+    await admin.add_gateway_key(a_key(), a_hash(1))
+    assert await proxy.find_gateway_key(a_hash(1)) == a_key()
+
+
+async def test_while_the_store_is_away_a_known_key_opens_for_five_minutes(
+    deployment: Deployment, transport: Http1Transport
+) -> None:
+    clock = FixedClock()
+    async with FaultProxy(deployment.port, spoils_reads=True) as proxy:
+        keys = deployment.store(transport, clock, port=proxy.port).keys
+        await keys.add_gateway_key(a_key(), a_hash(1))
+        clock.advance(timedelta(milliseconds=1))
+        await keys.find_gateway_key(a_hash(1))
+        proxy.faults.extend([Fault.SERVER_ERROR] * 100)
+        clock.advance(timedelta(milliseconds=STALE_MS - 1))
+        assert await keys.find_gateway_key(a_hash(1)) == a_key()
+        clock.advance(timedelta(milliseconds=1))
+        with pytest.raises(StoreFault):
+            await keys.find_gateway_key(a_hash(1))
+        with pytest.raises(StoreFault):
+            await keys.find_gateway_key(a_hash(2))

@@ -12,8 +12,10 @@ import msgspec
 from farebox.adapters.aws import audit
 from farebox.adapters.aws.codec import cursor_place, cursor_text, microseconds
 from farebox.adapters.aws.dynamodb.actions import Action
+from farebox.adapters.aws.dynamodb.attributes import Item
 from farebox.adapters.aws.dynamodb.errors import Unmet
 from farebox.adapters.aws.dynamodb.items import Items
+from farebox.adapters.aws.kept import Kept
 from farebox.adapters.aws.key_items import (
     ADMIN,
     GATEWAY,
@@ -35,13 +37,24 @@ from farebox.ports import SYSTEM_ACTOR, AuditEntry, Clock, Page
 
 _MAX_ROUNDS = 6
 
+FRESH_MS = 3_000
+"""How long a key that was found serves without another read: a revocation holds everywhere within 5 s."""
+
+STALE_MS = 300_000
+"""How old a key may be while the store cannot answer. It could not have been revoked meanwhile either."""
+
 
 class DynamoKeys:
-    """Fills `ports.Keys`."""
+    """Fills `ports.Keys`. What authentication finds is kept for `fresh_ms`; a change by this process is seen
+    by it at once.
+    """
 
-    def __init__(self, items: Items, tables: TableNames, clock: Clock, stamps: Stamps) -> None:
+    def __init__(
+        self, items: Items, tables: TableNames, clock: Clock, stamps: Stamps, *, fresh_ms: int = FRESH_MS
+    ) -> None:
         self._items, self._table = items, tables.keys
         self._clock, self._stamps = clock, stamps
+        self._kept: Kept[bytes, Item] = Kept(clock, fresh_ms)
 
     async def find_gateway_key(self, key_hash: bytes) -> GatewayKey | None:
         """Find the key behind a hash, revoked and expired ones too."""
@@ -145,13 +158,27 @@ class DynamoKeys:
         return [cast(AdminKey, document_of(item)) async for item in walk]
 
     async def _find(self, key_hash: bytes) -> AnyKey | None:
-        item = await self._items.get(self._table, secret_key(key_hash.hex()))
+        item = self._kept.fresh(key_hash) or await self._secret_item(key_hash)
         if item is None:
             return None
         valid_until_us = item["valid_until_us"]
         if isinstance(valid_until_us, int) and valid_until_us <= microseconds(self._clock.now()):
             return None
         return document_of(item)
+
+    async def _secret_item(self, key_hash: bytes) -> Item | None:
+        read_at_ms = self._clock.monotonic_ms()
+        try:
+            item = await self._items.get(self._table, secret_key(key_hash.hex()))
+        except StoreFault:
+            known = self._kept.within(key_hash, STALE_MS)
+            if known is None:
+                raise
+            return known
+        # A hash that is not known is not kept: the key may be made in the next moment.
+        if item is not None:
+            self._kept.keep(key_hash, item, read_at_ms)
+        return item
 
     async def _add(self, key: AnyKey, key_hash: bytes, actor: str) -> None:
         new = StoredKey(key, {key_hash.hex(): None}, self._items.token())
@@ -195,6 +222,9 @@ class DynamoKeys:
                 # While the key is what was read, only its new name can be taken: secrets are random.
                 if not unmet.failed(0):
                     raise _name_in_use(new.key) from None
+            finally:
+                # Also when the answer was lost: then it may have been written.
+                self._kept.forget()
         raise StoreFault(f"key {key_id} kept changing under {_MAX_ROUNDS} changes")
 
     async def _stored(self, kind: str, key_id: str) -> StoredKey | None:

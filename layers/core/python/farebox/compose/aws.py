@@ -1,0 +1,57 @@
+"""Wires a deployment: the core over DynamoDB, Secrets Manager and the role of the function it runs in."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from farebox.adapters.aws.dynamodb.client import DynamoClient, Service
+from farebox.adapters.aws.dynamodb.credentials import CredentialSource
+from farebox.adapters.aws.role import role_credentials
+from farebox.adapters.aws.store import DynamoStore
+from farebox.adapters.clock import SystemClock, SystemRandomness
+from farebox.compose.deployment import Deployment
+from farebox.wire.http import Origin
+from farebox.wire.http1 import Http1Transport
+
+
+@dataclass(frozen=True, slots=True)
+class AwsStore:
+    """The deployment's tables as one function sees them, and what it takes to reach other services."""
+
+    store: DynamoStore
+    clock: SystemClock
+    randomness: SystemRandomness
+    transport: Http1Transport
+    credentials: CredentialSource
+    deployment: Deployment
+
+    def origin(self, service: str) -> Origin:
+        """Give the endpoint of an AWS service in the deployment's region."""
+        return service_origin(self.deployment, service)
+
+    async def aclose(self) -> None:
+        """Let go of sockets."""
+        await self.transport.aclose()
+
+
+def open_store(deployment: Deployment, environment: Mapping[str, str]) -> AwsStore:
+    """Open the tables with the role's credentials; nothing is read yet. Raises `ConfigInvalid`."""
+    clock, randomness = SystemClock(), SystemRandomness()
+    transport = Http1Transport(ssl.create_default_context())
+    credentials = role_credentials(environment, transport, clock)
+    service = Service(service_origin(deployment, "dynamodb"), deployment.region)
+    client = DynamoClient(transport, service, credentials, clock=clock, randomness=randomness)
+    store = DynamoStore.over(client, deployment.tables, clock)
+    return AwsStore(store, clock, randomness, transport, credentials, deployment)
+
+
+def service_origin(deployment: Deployment, service: str) -> Origin:
+    """Give a service's regional endpoint, or the one endpoint that stands in for all of them."""
+    if deployment.endpoint_url is None:
+        return Origin("https", f"{service}.{deployment.region}.amazonaws.com", 443)
+    parts = urlsplit(deployment.endpoint_url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    return Origin(parts.scheme, parts.hostname or "", port)

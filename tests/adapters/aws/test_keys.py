@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from farebox.adapters.aws.keys import FRESH_MS, STALE_MS
+from farebox.adapters.aws.key_store.keys import FRESH_MS, STALE_MS
 from farebox.domain.errors import Conflict, StoreFault
 from farebox.domain.identity import GatewayKey
 from farebox.wire.http1 import Http1Transport

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from farebox.adapters.aws.role import role_credentials
+from farebox.adapters.aws.services.role import role_credentials
 from farebox.domain.errors import ConfigInvalid
 from farebox.wire.http import Origin
 from farebox.wire.sigv4 import AwsCredentials

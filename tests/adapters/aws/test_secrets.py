@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from farebox.adapters.aws.dynamodb.credentials import StaticCredentials
-from farebox.adapters.aws.secrets import ManagedSecrets
+from farebox.adapters.aws.services.secrets import ManagedSecrets
 from farebox.domain.errors import ConfigInvalid, UpstreamUnreachable
 from farebox.wire.http import Origin, Transport
 from farebox.wire.http1 import Http1Transport

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from farebox.adapters.aws.dynamodb.client import DynamoClient, Service
 from farebox.adapters.aws.dynamodb.credentials import CredentialSource
-from farebox.adapters.aws.role import role_credentials
+from farebox.adapters.aws.services.role import role_credentials
 from farebox.adapters.aws.store import DynamoStore
 from farebox.adapters.clock import SystemClock, SystemRandomness
 from farebox.compose.deployment import Deployment

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from farebox.adapters.aws.dynamodb.client import DynamoClient
 from farebox.adapters.aws.dynamodb.items import Items
-from farebox.adapters.aws.keys import DynamoKeys
+from farebox.adapters.aws.key_store.keys import DynamoKeys
 from farebox.adapters.aws.ledger.reports import DynamoReports
 from farebox.adapters.aws.ledger.steps import DynamoLedger
 from farebox.adapters.aws.policies import DynamoPolicies

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from farebox.adapters.aws.dynamodb.credentials import CredentialSource
-from farebox.adapters.aws.kept import Kept
+from farebox.adapters.aws.key_store.kept import Kept
 from farebox.domain.errors import ConfigInvalid, UpstreamFault
 from farebox.ports import Clock
 from farebox.wire.http import HttpRequest, Origin, Timeouts, Transport

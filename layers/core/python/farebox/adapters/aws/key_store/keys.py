@@ -15,8 +15,8 @@ from farebox.adapters.aws.dynamodb.actions import Action
 from farebox.adapters.aws.dynamodb.attributes import Item
 from farebox.adapters.aws.dynamodb.errors import Unmet
 from farebox.adapters.aws.dynamodb.items import Items
-from farebox.adapters.aws.kept import Kept
-from farebox.adapters.aws.key_items import (
+from farebox.adapters.aws.key_store.kept import Kept
+from farebox.adapters.aws.key_store.key_items import (
     ADMIN,
     GATEWAY,
     AnyKey,

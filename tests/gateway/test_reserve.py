@@ -15,47 +15,51 @@ from farebox.adapters.price_data import PriceData
 from farebox.domain.budget import TOKEN_CLASSES, Budget, OnExhausted, Shortage, Standing, Touch
 from farebox.domain.config import ProviderSpec, Target
 from farebox.domain.errors import BudgetExhausted, BudgetHeld, StoreFault
-from farebox.domain.plan import Caller, Plan, Quote
+from farebox.domain.plan import Caller, Option, Quote
 from farebox.domain.price import PriceOverride, Rates
 from farebox.domain.price.override import OverrideRow
 from farebox.domain.record import Billing, RequestRecord
+from farebox.domain.routing.tree import Leaf
 from farebox.domain.usage import Served, Usage
-from farebox.gateway.reserve import (
-    HoldTerms,
+from farebox.gateway.charging.amounts import (
+    Spent,
     booked_touches,
     held_touches,
     quoted_picodollars,
     quoted_tokens,
-    refusal,
     requoted_touches,
-    reserve,
     used_picodollars,
     used_tokens,
 )
+from farebox.gateway.charging.journal import Journal
+from farebox.gateway.incoming import IncomingRequest
+from farebox.gateway.reserve import HoldTerms, refusal, reserve
 from farebox.ports import Hold
 from tests.gateway.peers import SteppingClock
-from tests.support.builders import NOON, FixedClock, a_budget, a_key, a_record, a_scope, a_touch
+from tests.support.builders import NOON, FixedClock, a_budget, a_key, a_scope, a_touch
 
 RATES = Rates(4, 1, 5, 8, 20, 1000, True)
 QUOTE = Quote(100, 80, False, False, 10, 30, 0)
 
 
-def a_plan(*budgets: Budget, rates: Rates = RATES, quote: Quote = QUOTE) -> Plan:
-    return Plan(
-        request_id="req_1",
-        admitted_at=NOON,
-        caller=Caller(a_key(), None, {}, None, None, "trace"),
-        model="claude-opus-5-5",
-        is_stream=True,
-        session_id=None,
-        targets=(Target(ProviderSpec("anthropic", "anthropic"), "claude-opus-5-5"),),
-        subject={},
-        touches=tuple(a_touch(budget=budget) for budget in budgets),
+def an_option(*budgets: Budget, rates: Rates = RATES, quote: Quote = QUOTE) -> Option:
+    return Option(
+        leaf=Leaf("config"),
+        target=Target(ProviderSpec("anthropic", "anthropic"), "claude-opus-5-5"),
         billing=Billing.METERED,
         rates=rates,
         quote=quote,
-        option_path="config",
+        touches=tuple(a_touch(budget=budget) for budget in budgets),
     )
+
+
+async def no_body() -> bytes:
+    return b""
+
+
+def a_journal() -> Journal:
+    caller = Caller(a_key(), None, {}, None, None, "trace")
+    return Journal(IncomingRequest("req_1", "messages", b"", [], no_body), caller, FixedClock(), NOON, 0)
 
 
 class LedgerOf:
@@ -97,14 +101,14 @@ class Away(LedgerOf):
 
 
 def draft(charged_picodollars: int) -> RequestRecord:
-    return a_record("req_1", charged_picodollars=charged_picodollars)
+    return a_journal().draft(charged_picodollars)
 
 
 async def reserved(
     ledger: LedgerOf, *budgets: Budget, clock: FixedClock | None = None, wait_ms: int = 0
 ) -> Hold | None:
     terms = HoldTerms(lease_ms=60_000, wait_ms=wait_ms)
-    return await reserve(a_plan(*budgets), draft, ledger, clock or FixedClock(), terms)
+    return await reserve(an_option(*budgets), a_journal(), ledger, clock or FixedClock(), terms)
 
 
 async def test_every_blocking_budget_is_held_in_one_step() -> None:
@@ -213,8 +217,8 @@ def test_a_refusal_is_final_exactly_when_returning_every_hold_would_not_help(
 
 def test_a_free_request_still_needs_a_limit_above_zero() -> None:
     free = Rates(0, 0, 0, 0, 0, 0, True)
-    plan = a_plan(a_budget(), a_budget(tokens=5, count=("output",)), rates=free)
-    nothing = replace(plan, quote=replace(QUOTE, output_tokens=0))
+    option = an_option(a_budget(), a_budget(tokens=5, count=("output",)), rates=free)
+    nothing = replace(option, quote=replace(QUOTE, output_tokens=0))
     assert [touch.amount for touch in held_touches(nothing, nothing.quote)] == [1, 1]
     assert [touch.amount for touch in requoted_touches(nothing, Usage())] == [1, 1]
 
@@ -288,11 +292,11 @@ def test_no_answer_within_its_quote_costs_more_than_was_held(
 def test_alert_only_budgets_are_booked_and_never_held() -> None:
     alert = a_budget(name="alert", on_exhausted=OnExhausted.ALERT)
     output = a_budget(name="out", tokens=1000, count=("output", "cache_write"))
-    plan = a_plan(a_budget(), alert, output)
-    assert [touch.budget.name for touch in held_touches(plan, QUOTE)] == ["everyone-day", "out"]
-    assert [touch.budget.name for touch in requoted_touches(plan, Usage())] == ["everyone-day", "out"]
-    usages = (Usage(1, 2, 3, 4, 5), Usage(output_tokens=7))
-    booked = booked_touches(plan, usages, 99)
+    option = an_option(a_budget(), alert, output)
+    assert [touch.budget.name for touch in held_touches(option, QUOTE)] == ["everyone-day", "out"]
+    assert [touch.budget.name for touch in requoted_touches(option, Usage())] == ["everyone-day", "out"]
+    first = Spent(option, Usage(1, 2, 3, 4, 5), 90, was_sent=True)
+    booked = booked_touches(option, (first, Spent(option, Usage(output_tokens=7), 9, was_sent=True)))
     assert [(touch.budget.name, touch.amount) for touch in booked] == [
         ("everyone-day", 99),
         ("alert", 99),

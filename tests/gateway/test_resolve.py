@@ -14,7 +14,7 @@ from farebox.domain.errors import FareboxError, PolicyRefused, ProviderUnresolve
 from farebox.domain.identity import GatewayKey
 from farebox.domain.plan import Caller
 from farebox.gateway.incoming import IncomingRequest
-from farebox.gateway.resolve import choose_target
+from farebox.gateway.routing.targets import find_targets, first_leaf
 from farebox.wire.messages import read_head
 from tests.support.builders import a_key
 
@@ -48,8 +48,10 @@ def chosen(
     request = IncomingRequest("req_1", "messages", b"", sent, no_body)
     caller = Caller(key or a_key(), None, {}, None, None, "trace")
     head = read_head(json.dumps({"model": model}).encode())
-    target, path = choose_target(request, head, caller, policy or a_policy())
-    return target.provider.slug, target.model, path
+    targets = find_targets(request, head, caller, policy or a_policy())
+    leaf = first_leaf(targets.tree)
+    target = targets.target(leaf)
+    return target.provider.slug, target.model, leaf.path
 
 
 def refused(kind: type[FareboxError], **asked: Any) -> str:
@@ -186,8 +188,9 @@ def test_a_model_that_the_body_lets_the_provider_use_is_narrowed_too(named: dict
     request = IncomingRequest("req_1", "messages", b"", [], no_body)
     caller = Caller(a_key(models=("claude-haiku-*",)), None, {}, None, None, "trace")
     head = read_head(json.dumps({"model": "claude-haiku-5-5", **named}).encode())
+    targets = find_targets(request, head, caller, a_policy())
     with pytest.raises(PolicyRefused, match=f"Model '{OPUS}' is not allowed for this key"):
-        choose_target(request, head, caller, a_policy())
+        targets.target(first_leaf(targets.tree))
 
 
 def test_where_overriding_is_forbidden_and_nothing_is_fixed_a_provider_may_still_be_named() -> None:

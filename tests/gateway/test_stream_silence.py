@@ -10,7 +10,7 @@ import pytest
 
 from farebox.domain.errors import UpstreamCut
 from farebox.domain.record import Outcome
-from farebox.gateway.relay import ANSWER_BYTES_MAX, read_whole
+from farebox.gateway.routing.relay import ANSWER_BYTES_MAX, read_whole
 from farebox.gateway.stream import PING
 from farebox.wire.http import Headers, Silence
 from tests.support.laptop import QUICK, Laptop, a_policy, asking

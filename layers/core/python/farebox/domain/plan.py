@@ -4,16 +4,17 @@ configuration.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from farebox.domain.budget import Subject, Touch
+from farebox.domain.budget import Touch
 from farebox.domain.budget.rate_limit import Draw
 from farebox.domain.config import Target
 from farebox.domain.identity import GatewayKey
 from farebox.domain.price import Rates
 from farebox.domain.record import Billing
+from farebox.domain.routing.tree import Leaf, Node
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +77,29 @@ class Conversation:
 
 
 @dataclass(frozen=True, slots=True)
+class Option:
+    """One target of a plan, at its own price: where in the config it stands, what it may cost, and whose
+    budgets and rate limits it draws on.
+
+    `rates` are unit prices at the worst case, for reserving; `conversation` is what the input is remembered
+    by.
+    """
+
+    leaf: Leaf
+    target: Target
+    billing: Billing
+    rates: Rates
+    quote: Quote
+    touches: tuple[Touch, ...]
+    draws: tuple[Draw, ...] = ()
+    conversation: Conversation | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
-    """Immutable. `rates` are the unit prices of the first target at the worst case, for reserving;
-    `conversation` is what the input is remembered by.
+    """Immutable. `tree` says in which order targets are tried, and `option_of` gives what one of them means
+    for this request, as of one policy; it raises a `Refusal` where key, workspace or provider do not admit
+    it. `model` is as asked for, without the provider's name.
     """
 
     request_id: str
@@ -87,17 +108,5 @@ class Plan:
     model: str
     is_stream: bool
     session_id: str | None
-    targets: tuple[Target, ...]
-    subject: Subject
-    touches: tuple[Touch, ...]
-    billing: Billing
-    rates: Rates
-    quote: Quote
-    option_path: str
-    conversation: Conversation | None = None
-    draws: tuple[Draw, ...] = ()
-
-    @property
-    def target(self) -> Target:
-        """The target that is tried first."""
-        return self.targets[0]
+    tree: Node
+    option_of: Callable[[Leaf], Option]

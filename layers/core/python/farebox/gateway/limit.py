@@ -15,9 +15,8 @@ from datetime import datetime, timedelta
 from farebox.domain.budget.brake import brake_and_cap, session_of
 from farebox.domain.budget.rate_limit import AGENT_REMEMBERED, Draw, Level, LimitUnit, shortest
 from farebox.domain.errors import BrakeExceeded, RateLimited, StoreFault
-from farebox.domain.plan import Plan, Quote
-from farebox.domain.usage import Usage
-from farebox.gateway.reserve import used_tokens
+from farebox.domain.plan import Option, Quote
+from farebox.gateway.charging.amounts import Spent, used_tokens
 from farebox.ports import Clock, RateLimiter
 from farebox.wire.http import Headers
 from farebox.wire.limit_headers import limit_headers, whole_seconds
@@ -45,11 +44,11 @@ class Admission:
     at: datetime
     headers: Headers
 
-    async def end(self, usages: Sequence[Usage], *, was_sent: bool) -> None:
+    async def end(self, spent: Sequence[Spent]) -> None:
         """Put the true amounts in the place of what was drawn; nothing counts of a request that was never
         sent. A store that cannot answer leaves the estimate standing and the lease to run out.
         """
-        await self.limits.end(self, _corrections(self.draws, usages, was_sent=was_sent))
+        await self.limits.end(self, _corrections(self.draws, spent))
 
 
 class Limits:
@@ -60,22 +59,22 @@ class Limits:
         self._open: dict[str, tuple[Draw, ...]] = {}
         self._renewing: asyncio.Task[None] | None = None
 
-    async def admit(self, plan: Plan) -> Admission | None:
-        """Draw on all limits in one step, or on none; None when the plan touches none.
+    async def admit(self, request_id: str, option: Option) -> Admission | None:
+        """Draw on all limits of a target in one step, or on none; None when it touches none.
 
         Raises `RateLimited` or `BrakeExceeded` for the limit that stands in the way for longest, and
         `StoreFault`.
         """
-        if not plan.draws:
+        if not option.draws:
             return None
         now = self._clock.now()
-        draws = tuple(_priced(draw, plan.quote) for draw in plan.draws)
+        draws = tuple(_priced(draw, option.quote) for draw in option.draws)
         levels = await self._limiter.admit(draws, now, self._leases_until(now))
         short = shortest(levels)
         if short is not None:
             raise _refusal(short, levels, now)
-        self._keep(plan.request_id, draws)
-        return Admission(self, plan.request_id, draws, now, limit_headers(levels, now))
+        self._keep(request_id, draws)
+        return Admission(self, request_id, draws, now, limit_headers(levels, now))
 
     async def end(self, admission: Admission, corrections: Sequence[Draw]) -> None:
         """Correct what an admission drew, and stop renewing it."""
@@ -127,18 +126,24 @@ def _priced(draw: Draw, quote: Quote) -> Draw:
     return replace(draw, amount=max(1, tokens))
 
 
-def _corrections(draws: Sequence[Draw], usages: Sequence[Usage], *, was_sent: bool) -> tuple[Draw, ...]:
+def _corrections(draws: Sequence[Draw], spent: Sequence[Spent]) -> tuple[Draw, ...]:
     """Give what has to change, as differences; a place is given back whatever happened."""
     changes = []
     for draw in draws:
-        true_amount = 1 if was_sent else 0
+        sent = [attempt for attempt in spent if attempt.was_sent and _draws_on(attempt.option, draw)]
+        true_amount = 1 if sent else 0
         if draw.limit.unit is LimitUnit.TOKENS:
+            usages = [attempt.usage for attempt in sent if attempt.usage is not None]
             true_amount = sum(used_tokens(draw.limit.count, usage) for usage in usages)
         if draw.limit.unit is LimitUnit.CONCURRENT:
             changes.append(draw)
         elif draw.limit.unit is not LimitUnit.AGENTS and true_amount != draw.amount:
             changes.append(replace(draw, amount=true_amount - draw.amount))
     return tuple(changes)
+
+
+def _draws_on(option: Option, draw: Draw) -> bool:
+    return any((each.limit.key, each.bucket) == (draw.limit.key, draw.bucket) for each in option.draws)
 
 
 def _refusal(short: Level, levels: Sequence[Level], now: datetime) -> RateLimited | BrakeExceeded:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from farebox.domain.errors import UpstreamCut
-from farebox.domain.plan import Plan
+from farebox.domain.plan import Option
 from farebox.domain.price import ListedModel, PriceBook
 from farebox.gateway.authenticate import authenticate, with_metadata
 from farebox.gateway.charging.hidden_output import HiddenOutput
@@ -17,11 +17,12 @@ from farebox.gateway.charging.meter import StreamMeter
 from farebox.gateway.charging.quota import Quota
 from farebox.gateway.incoming import IncomingRequest, handling_headers
 from farebox.gateway.limit import Limits
-from farebox.gateway.models import listed_models
-from farebox.gateway.relay import answer_headers, breaks_off, is_event_stream, read_whole
 from farebox.gateway.reserve import HoldTerms, mark_exhausted, reserve
-from farebox.gateway.resolve import choose_target, resolve
+from farebox.gateway.resolve import resolve
 from farebox.gateway.route import outgoing_call, route
+from farebox.gateway.routing.models import listed_models
+from farebox.gateway.routing.relay import answer_headers, breaks_off, is_event_stream, read_whole
+from farebox.gateway.routing.targets import find_targets, first_leaf
 from farebox.gateway.settle import Settler
 from farebox.gateway.stream import Answer, MeteredStream
 from farebox.ports import Clock, Keys, Ledger, Policies, Secrets
@@ -76,19 +77,20 @@ class Gateway:
                 inputs=self.inputs,
                 now=now,
             )
-            request.handling[:] = handling_headers(plan.target.provider.slug, plan.option_path)
-            call = await outgoing_call(request, body, head, plan.target, caller, self.secrets)
-            journal.admission = await self.limits.admit(plan)
-            journal.hold = await reserve(plan, journal.draft, self.ledger, self.clock, self.terms)
+            option = journal.option = plan.option_of(first_leaf(plan.tree))
+            request.handling[:] = handling_headers(option.target.provider.slug, option.leaf.path)
+            call = await outgoing_call(request, body, head, option.target, caller, self.secrets)
+            journal.admission = await self.limits.admit(plan.request_id, option)
+            journal.hold = await reserve(option, journal, self.ledger, self.clock, self.terms)
             self.leases.keep(journal.hold)
-            source = await route(plan, call, journal, self.providers, self.prices, silence_ms=self.ping_ms)
-            return await self._relay(source, plan, journal)
+            source = await route(option, call, journal, self.providers, self.prices, silence_ms=self.ping_ms)
+            return await self._relay(source, option, journal)
         except BaseException as ending:
             await self.settler.failed(journal, ending)
             raise
 
-    async def _relay(self, source: HttpAnswer, plan: Plan, journal: Journal) -> Answer:
-        headers = answer_headers(source, plan.target, plan.caller, plan.request_id, plan.option_path)
+    async def _relay(self, source: HttpAnswer, option: Option, journal: Journal) -> Answer:
+        headers = answer_headers(source, option.target, journal.caller, journal.request, option.leaf.path)
         if journal.admission is not None:
             headers = with_limits(headers, journal.admission.headers)
         if not is_event_stream(source):
@@ -98,14 +100,14 @@ class Gateway:
             await self.settler.answered(journal, source, body)
             return Answer(source.status, headers, body)
         journal.first_byte()
-        meter = StreamMeter(HiddenOutput(self.clock.monotonic_ms) if plan.quote.thinks else None)
+        meter = StreamMeter(HiddenOutput(self.clock.monotonic_ms) if option.quote.thinks else None)
         stream = MeteredStream(
             source,
             meter,
-            Quota(plan, journal, self.ledger, self.clock, self.terms),
+            Quota(option, journal, self.ledger, self.clock, lease_ms=self.terms.lease_ms),
             finish=partial(self.settler.streamed, journal, meter, source),
             exhaust=partial(mark_exhausted, ledger=self.ledger),
-            cancel_stops_billing=self.providers.of(plan.target.provider).cancel_stops_billing,
+            cancel_stops_billing=self.providers.of(option.target.provider).cancel_stops_billing,
         )
         return Answer(source.status, headers, stream=stream)
 
@@ -115,12 +117,14 @@ class Gateway:
         policy = await self.policies.current()
         body = await request.read_body()
         head = read_head(body)
-        target, option_path = choose_target(request, head, caller, policy)
-        request.handling[:] = handling_headers(target.provider.slug, option_path)
+        targets = find_targets(request, head, caller, policy)
+        leaf = first_leaf(targets.tree)
+        target = targets.target(leaf)
+        request.handling[:] = handling_headers(target.provider.slug, leaf.path)
         self.providers.of(target.provider)  # refuses kinds that are not served, credential unread
         call = await outgoing_call(request, body, head, target, caller, self.secrets)
         source = await self.providers.send(target.provider, call)
-        headers = answer_headers(source, target, caller, request.request_id, option_path)
+        headers = answer_headers(source, target, caller, request, leaf.path)
         return Answer(source.status, headers, await read_whole(source))
 
     async def models(self, request: IncomingRequest) -> tuple[ListedModel, ...]:

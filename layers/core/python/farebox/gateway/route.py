@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from farebox.domain.config import ProviderSpec, Target
 from farebox.domain.errors import ConfigInvalid, CredentialUnavailable, UpstreamFault
-from farebox.domain.plan import Caller, Plan
+from farebox.domain.plan import Caller, Option
 from farebox.domain.price import PriceBook
 from farebox.gateway.charging.journal import Journal
 from farebox.gateway.incoming import IncomingRequest
@@ -16,16 +16,16 @@ from farebox.wire.messages import MessagesHead
 
 
 async def route(
-    plan: Plan, call: Call, journal: Journal, providers: Providers, prices: PriceBook, *, silence_ms: int
+    option: Option, call: Call, journal: Journal, providers: Providers, prices: PriceBook, *, silence_ms: int
 ) -> HttpAnswer:
-    """Send the call to the plan's target. Raises `UpstreamFault` when there is no answer.
+    """Send the call to an option's target. Raises `UpstreamFault` when there is no answer.
 
     An attempt that never reached the provider is closed here at no cost; any other is closed by whoever ends
     the request, since a provider bills what it has read (I10 in docs/ledger.md).
     """
     journal.dispatched()
     try:
-        return await providers.send(plan.target.provider, call, silence_ms=silence_ms)
+        return await providers.send(option.target.provider, call, silence_ms=silence_ms)
     except UpstreamFault as fault:
         if not fault.dispatched:
             journal.attempted(prices, status=None, reading=None)

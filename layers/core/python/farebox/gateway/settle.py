@@ -11,7 +11,7 @@ import msgspec
 
 from farebox.domain.errors import BudgetExhausted, Refusal, StoreFault, UpstreamCut, UpstreamFault
 from farebox.domain.event import RequestFinished
-from farebox.domain.plan import Plan
+from farebox.domain.plan import Option
 from farebox.domain.price import PriceBook
 from farebox.domain.record import Outcome, RequestRecord
 from farebox.gateway.charging.backlog import Backlog
@@ -20,7 +20,6 @@ from farebox.gateway.charging.known_inputs import KnownInputs
 from farebox.gateway.charging.leases import Leases
 from farebox.gateway.charging.meter import Reading, StreamMeter, expected_usage, read_message
 from farebox.gateway.incoming import ClientLeft
-from farebox.gateway.reserve import booked_touches
 from farebox.ports import EventBus, Ledger
 from farebox.wire.headers import find
 from farebox.wire.http import HttpAnswer, is_success
@@ -57,11 +56,11 @@ class Settler:
         """
         if journal.is_finished:
             return
-        if journal.dispatched_at is not None and journal.plan is not None:
+        if journal.dispatched_at is not None and journal.option is not None:
             if isinstance(ending, Refusal):
                 journal.dispatched_at = None
             else:
-                reading = Reading(expected_usage(journal.plan.quote, 0), is_exact=False)
+                reading = Reading(expected_usage(journal.option.quote, 0), is_exact=False)
                 journal.attempted(self.prices, status=None, reading=reading)
         outcome = outcome_of(ending)
         status = STATUS_CLIENT_GONE if outcome is Outcome.CLIENT_GONE else self.status_of(ending)
@@ -71,16 +70,16 @@ class Settler:
 
     async def answered(self, journal: Journal, source: HttpAnswer, body: bytes) -> None:
         """Settle a whole answer before the client gets it. An error of the provider costs nothing."""
-        if journal.plan is None:
-            raise RuntimeError("an answer without a plan")
+        if journal.option is None:
+            raise RuntimeError("an answer without a target")
         journal.first_byte()
         request_id = _upstream_request_id(source)
         if not is_success(source.status):
             journal.attempted(self.prices, status=source.status, reading=None, upstream_request_id=request_id)
             return await self._settle(journal, Outcome.UPSTREAM_ERROR, source.status)
         encoding = find(source.headers, b"content-encoding")
-        fold, reading = read_message(body, encoding=encoding, quote=journal.plan.quote)
-        self._learn(journal.plan, reading)
+        fold, reading = read_message(body, encoding=encoding, quote=journal.option.quote)
+        self._learn(journal.option, reading)
         journal.attempted(
             self.prices, status=source.status, reading=reading, fold=fold, upstream_request_id=request_id
         )
@@ -90,10 +89,10 @@ class Settler:
         self, journal: Journal, meter: StreamMeter, source: HttpAnswer, outcome: Outcome
     ) -> None:
         """Settle a stream, however it ended."""
-        if journal.plan is None:
-            raise RuntimeError("an answer without a plan")
-        reading = meter.reading(journal.plan.quote)
-        self._learn(journal.plan, reading)
+        if journal.option is None:
+            raise RuntimeError("an answer without a target")
+        reading = meter.reading(journal.option.quote)
+        self._learn(journal.option, reading)
         journal.attempted(
             self.prices,
             status=source.status,
@@ -103,9 +102,9 @@ class Settler:
         )
         await self._settle(journal, outcome, source.status, error_type=meter.error_type)
 
-    def _learn(self, plan: Plan, reading: Reading) -> None:
+    def _learn(self, option: Option, reading: Reading) -> None:
         if reading.is_exact:
-            self.inputs.learn(plan.conversation, reading.usage.prompt_tokens)
+            self.inputs.learn(option.conversation, reading.usage.prompt_tokens)
 
     async def _settle(
         self, journal: Journal, outcome: Outcome, status: int, *, error_type: str | None = None
@@ -127,9 +126,7 @@ class Settler:
             raise stop
 
     async def _book(self, journal: Journal, record: RequestRecord) -> None:
-        touches = (
-            booked_touches(journal.plan, journal.usages(), record.charged_picodollars) if journal.plan else ()
-        )
+        touches = journal.booked()
         try:
             await self.ledger.settle(record.id, record, touches)
         except StoreFault as fault:
@@ -141,11 +138,7 @@ class Settler:
             # Whatever the store did: a hold that nobody settles any more must run out.
             self.leases.drop(record.id)
             if journal.admission is not None:
-                # An attempt that never reached the provider has neither.
-                was_sent = any(
-                    attempt.status is not None or attempt.usage is not None for attempt in journal.attempts
-                )
-                await journal.admission.end(journal.usages(), was_sent=was_sent)
+                await journal.admission.end(journal.spent)
         await self.events.emit(RequestFinished(record, journal.exhausted_budget))
 
 

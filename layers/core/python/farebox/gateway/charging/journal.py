@@ -2,24 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Protocol
 
-from farebox.domain.budget import Unit
-from farebox.domain.plan import Caller, Plan
+from farebox.domain.budget import Touch
+from farebox.domain.plan import Caller, Option, Plan
 from farebox.domain.price import PriceBook
 from farebox.domain.record import Attempt, Billing, Outcome, RequestRecord
 from farebox.domain.usage import Cost, CostStatus, Served, Usage
+from farebox.gateway.charging.amounts import Spent, booked_touches, overrun_picodollars
 from farebox.gateway.charging.meter import Reading
 from farebox.gateway.incoming import IncomingRequest
-from farebox.gateway.limit import Admission
 from farebox.ports import Clock, Hold
+from farebox.wire.http import Headers
 from farebox.wire.usage_fold import UsageFold
+
+
+class Drawn(Protocol):
+    """What a request drew on rate limits."""
+
+    @property
+    def headers(self) -> Headers:
+        """Tell the client what is left."""
+
+    async def end(self, spent: Sequence[Spent]) -> None:
+        """Put what the attempts really used in the place of what was drawn."""
 
 
 @dataclass(slots=True)
 class Journal:
-    """Mutable, owned by one request. `hold` is the newest one; None before, and where the store was away."""
+    """Mutable, owned by one request. `option` is the target that it is with; `hold` is the newest one, None
+    before and where the store was away.
+    """
 
     request: IncomingRequest
     caller: Caller
@@ -29,10 +45,12 @@ class Journal:
     organisation: str = ""
     model: str = ""
     plan: Plan | None = None
-    admission: Admission | None = None
+    option: Option | None = None
+    admission: Drawn | None = None
     hold: Hold | None = None
     attempts: list[Attempt] = field(default_factory=list)
     costs: list[Cost] = field(default_factory=list)
+    spent: list[Spent] = field(default_factory=list)
     dispatched_at: datetime | None = None
     dispatched_ms: int = 0
     first_byte_ms: int | None = None
@@ -61,16 +79,20 @@ class Journal:
         """Close the attempt under way and price it. `reading` is None when it is known to have cost
         nothing.
         """
-        if self.plan is None or self.dispatched_at is None:
+        option = self.option
+        if option is None or self.dispatched_at is None:
             raise RuntimeError("an attempt ends that never began")
-        cost = self._cost(prices, self.plan, reading, fold, self.dispatched_at)
+        cost = self._cost(prices, option, reading, fold, self.dispatched_at)
+        usage = reading.usage if reading else None
+        was_sent = status is not None or usage is not None
         self.costs.append(cost)
+        self.spent.append(Spent(option, usage, cost.charged_picodollars, was_sent))
         self.attempts.append(
             Attempt(
-                provider=self.plan.target.provider.slug,
-                model=self.plan.target.model,
+                provider=option.target.provider.slug,
+                model=option.target.model,
                 status=status,
-                usage=reading.usage if reading else None,
+                usage=usage,
                 cost_picodollars=cost.picodollars,
                 cost_status=cost.status,
                 charged_picodollars=cost.charged_picodollars,
@@ -81,12 +103,12 @@ class Journal:
         self.dispatched_at = None
 
     def _cost(
-        self, prices: PriceBook, plan: Plan, reading: Reading | None, fold: UsageFold | None, at: datetime
+        self, prices: PriceBook, option: Option, reading: Reading | None, fold: UsageFold | None, at: datetime
     ) -> Cost:
-        provider = plan.target.provider
+        provider = option.target.provider
         served = Served(
             provider=provider.type,
-            model=plan.target.model,
+            model=option.target.model,
             at=at,
             usage=reading.usage if reading else None,
             response_model=fold.model if fold else None,
@@ -99,12 +121,17 @@ class Journal:
         )
         return prices.with_overrides(provider.prices).cost(served)
 
-    def draft(self, charged_picodollars: int) -> RequestRecord:
-        """Give the row to book if this process died now, as an estimate: all that was quoted so far."""
-        charged = charged_picodollars
-        drafted = self._record(Outcome.EXPIRED, 500, Usage(), charged, charged, CostStatus.ESTIMATED)
-        # It is held by the very hold that carries this draft.
-        return replace(drafted, overrun_picodollars=0)
+    def draft(self, quoted_picodollars: int) -> RequestRecord:
+        """Give the row to book if this process died now, as an estimate: all that was quoted at this target,
+        on top of what earlier attempts cost.
+        """
+        charged = quoted_picodollars + sum(attempt.charged_picodollars for attempt in self.spent)
+        # Whatever it comes to is held by the very hold that carries this draft.
+        return self._record(Outcome.EXPIRED, 500, Usage(), charged, charged, CostStatus.ESTIMATED)
+
+    def booked(self) -> tuple[Touch, ...]:
+        """Give every bucket with what the attempts drew on it."""
+        return booked_touches(self.option, self.spent)
 
     def record(self, outcome: Outcome, status: int, *, error_type: str | None = None) -> RequestRecord:
         """Give the finished row."""
@@ -112,7 +139,9 @@ class Journal:
         known = None if None in costs else sum(cost for cost in costs if cost is not None)
         charged = sum(cost.charged_picodollars for cost in self.costs)
         usage = _sum_usage(self.usages())
-        return self._record(outcome, status, usage, known, charged, self._cost_status(), error_type)
+        record = self._record(outcome, status, usage, known, charged, self._cost_status(), error_type)
+        held = self.hold.touches if self.hold else ()
+        return replace(record, overrun_picodollars=overrun_picodollars(held, self.booked()))
 
     def usages(self) -> tuple[Usage, ...]:
         """Give what each attempt used."""
@@ -135,12 +164,8 @@ class Journal:
         cost_status: CostStatus,
         error_type: str | None = None,
     ) -> RequestRecord:
-        plan, key, last = self.plan, self.caller.key, self.attempts[-1] if self.attempts else None
-        held = (
-            [touch.amount for touch in self.hold.touches if touch.budget.unit is Unit.USD]
-            if self.hold
-            else []
-        )
+        key, last = self.caller.key, self.attempts[-1] if self.attempts else None
+        plan, option = self.plan, self.option
         return RequestRecord(
             id=self.request.request_id,
             at=self.started_at,
@@ -150,14 +175,14 @@ class Journal:
             key=key.name,
             user=key.user,
             metadata=self.caller.metadata,
-            model=plan.model if plan else self.model,
-            provider=plan.target.provider.slug if plan else None,
+            model=option.target.model if option else self.model,
+            provider=option.target.provider.slug if option else None,
             session_id=plan.session_id if plan else self.caller.session_id,
             agent_id=self.caller.agent_id,
             trace_id=self.caller.trace_id,
             status=status,
             outcome=outcome,
-            billing=plan.billing if plan else Billing.METERED,
+            billing=option.billing if option else Billing.METERED,
             usage=usage,
             cost_picodollars=cost_picodollars,
             charged_picodollars=charged_picodollars,
@@ -166,7 +191,6 @@ class Journal:
             duration_ms=self.clock.monotonic_ms() - self.started_ms,
             upstream_request_id=last.upstream_request_id if last else None,
             attempts=tuple(self.attempts),
-            overrun_picodollars=max(0, charged_picodollars - held[0]) if held else 0,
             price_version=self.costs[-1].price_version if self.costs else "",
             rates=self.costs[-1].rates if self.costs else {},
             error_type=error_type,

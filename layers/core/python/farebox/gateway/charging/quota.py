@@ -6,17 +6,16 @@ from dataclasses import replace
 from datetime import timedelta
 
 from farebox.domain.budget import Shortage
-from farebox.domain.plan import Plan
+from farebox.domain.plan import Option
 from farebox.domain.usage import Usage
-from farebox.gateway.charging.journal import Journal
-from farebox.gateway.charging.meter import ESTIMATE_BYTES_PER_TOKEN, StreamMeter, is_believable
-from farebox.gateway.reserve import (
-    HoldTerms,
+from farebox.gateway.charging.amounts import (
     held_touches,
     quoted_picodollars,
     requoted_touches,
     used_picodollars,
 )
+from farebox.gateway.charging.journal import Journal
+from farebox.gateway.charging.meter import ESTIMATE_BYTES_PER_TOKEN, StreamMeter, is_believable
 from farebox.ports import Clock, Hold, Ledger
 
 LARGEST_SLICE_TOKENS = 32_768
@@ -26,13 +25,15 @@ SMALLEST_SLICE_TOKENS = 512
 class Quota:
     """How much an answer may still write before the ledger is asked again. One per stream."""
 
-    def __init__(self, plan: Plan, journal: Journal, ledger: Ledger, clock: Clock, terms: HoldTerms) -> None:
-        self._plan, self._journal, self._ledger = plan, journal, ledger
-        self._clock, self._terms = clock, terms
-        self._held_tokens = plan.quote.output_tokens
+    def __init__(
+        self, option: Option, journal: Journal, ledger: Ledger, clock: Clock, *, lease_ms: int
+    ) -> None:
+        self._option, self._journal, self._ledger = option, journal, ledger
+        self._clock, self._lease_ms = clock, lease_ms
+        self._held_tokens = option.quote.output_tokens
         self._ask_at_tokens = self._held_tokens * 3 // 4
         is_held = journal.hold is not None and bool(journal.hold.touches)
-        self._is_open = is_held and self._held_tokens < plan.quote.output_tokens_max
+        self._is_open = is_held and self._held_tokens < option.quote.output_tokens_max
         self.ask_at_bytes = self._ask_at_tokens * ESTIMATE_BYTES_PER_TOKEN if self._is_open else None
 
     async def ask(self, meter: StreamMeter) -> Shortage | None:
@@ -61,7 +62,7 @@ class Quota:
         """Hold a slice more, as large a one as fits: a budget is not exhausted while it has a small one."""
         slice_tokens = min(self._held_tokens, LARGEST_SLICE_TOKENS)
         while True:
-            tokens = min(self._held_tokens + slice_tokens, self._plan.quote.output_tokens_max)
+            tokens = min(self._held_tokens + slice_tokens, self._option.quote.output_tokens_max)
             grown = self._grown(usage, tokens)
             shortage = await self._ledger.top_up(grown)
             if shortage is None:
@@ -72,22 +73,23 @@ class Quota:
         self._journal.hold = grown
         self._ask_at_tokens = tokens * 3 // 4
         self._held_tokens = tokens
-        self._is_open = tokens < self._plan.quote.output_tokens_max
+        self._is_open = tokens < self._option.quote.output_tokens_max
         return None
 
     def _grown(self, usage: Usage | None, output_tokens: int) -> Hold:
         """Quote anew: exactly for the input once the provider has told it, at the bound before."""
+        option, spent = self._option, self._journal.spent
         if usage is None:
-            quote = replace(self._plan.quote, output_tokens=output_tokens)
-            touches = held_touches(self._plan, quote)
-            charged = quoted_picodollars(self._plan.rates, quote)
+            quote = replace(option.quote, output_tokens=output_tokens)
+            touches = held_touches(option, quote, spent)
+            charged = quoted_picodollars(option.rates, quote)
         else:
             usage = replace(usage, output_tokens=output_tokens)
-            touches = requoted_touches(self._plan, usage)
-            charged = used_picodollars(self._plan.rates, usage)
-        lease = self._clock.now() + timedelta(milliseconds=self._terms.lease_ms)
+            touches = requoted_touches(option, usage, spent)
+            charged = used_picodollars(option.rates, usage)
+        lease = self._clock.now() + timedelta(milliseconds=self._lease_ms)
         sequence = self._journal.hold.sequence + 1 if self._journal.hold else 0
-        return Hold(self._plan.request_id, sequence, touches, lease, self._journal.draft(charged))
+        return Hold(self._journal.request.request_id, sequence, touches, lease, self._journal.draft(charged))
 
 
 def _believed(usage: Usage | None) -> Usage | None:

@@ -13,7 +13,7 @@ from farebox.domain.budget import Touch, Unit, touches
 from farebox.domain.config import Policy
 from farebox.domain.errors import ConfigInvalid
 from farebox.domain.record import Billing, RequestRecord, record_subject
-from farebox.gateway.reserve import used_tokens
+from farebox.gateway.charging.amounts import used_tokens
 from farebox.http.admin.ports import AdminPorts
 
 

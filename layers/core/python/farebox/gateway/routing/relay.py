@@ -5,7 +5,7 @@ from __future__ import annotations
 from farebox.domain.config import Target
 from farebox.domain.errors import UpstreamCut
 from farebox.domain.plan import Caller
-from farebox.gateway.incoming import handling_headers
+from farebox.gateway.incoming import IncomingRequest, handling_headers
 from farebox.wire.headers import client_headers, find
 from farebox.wire.http import Headers, HttpAnswer, Silence, is_success
 
@@ -47,13 +47,13 @@ def is_event_stream(source: HttpAnswer) -> bool:
 
 
 def answer_headers(
-    source: HttpAnswer, target: Target, caller: Caller, request_id: str, option_path: str
+    source: HttpAnswer, target: Target, caller: Caller, request: IncomingRequest, option_path: str
 ) -> Headers:
     """Give the provider's headers that travel on, and ours in both spellings."""
     headers = client_headers(source.headers)
     if find(headers, b"request-id") is None:
-        headers.append((b"request-id", request_id.encode()))
-    return headers + own_headers(target, caller, request_id, option_path)
+        headers.append((b"request-id", request.request_id.encode()))
+    return headers + own_headers(target, caller, request.request_id, option_path)
 
 
 def own_headers(target: Target, caller: Caller, request_id: str, option_path: str) -> Headers:

@@ -1,0 +1,133 @@
+"""What one target means for one request: its price, what may be used there, and whose budgets it draws on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from farebox.domain.budget import Subject, subject_of, touches
+from farebox.domain.budget.rate_limit import draws
+from farebox.domain.config import Target
+from farebox.domain.plan import Caller, Option, Quote
+from farebox.domain.price import PriceBook, Rates, dearest
+from farebox.domain.record import Billing
+from farebox.domain.routing.tree import Leaf
+from farebox.gateway.charging.known_inputs import KnownInputs
+from farebox.gateway.routing.targets import Targets
+from farebox.providers.registry import Providers
+from farebox.wire.messages import MessagesHead
+
+# What is held for output at first, where the answer can be cut and topped up: a few seconds of writing.
+OUTPUT_SLICE_TOKENS = 4_096
+OUTPUT_TOKENS_DEFAULT_MAX = 128_000
+ADVISOR_OUTPUT_TOKENS = 32_000
+TOKENS_MAX = 10_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Makes the options of one request, as of one policy and one moment, when it is their turn."""
+
+    request_id: str
+    session_id: str | None
+    head: MessagesHead
+    targets: Targets
+    prices: PriceBook
+    providers: Providers
+    inputs: KnownInputs
+    at: datetime
+
+    def of(self, leaf: Leaf) -> Option:
+        """Give what a leaf means. Raises `PolicyRefused` and `ProviderUnresolved`."""
+        target = self.targets.target(leaf)
+        provider = self.providers.of(target.provider)
+        caller, policy = self.targets.caller, self.targets.policy
+        billing = _billing(caller, target)
+        subject = self._subject(target)
+        conversation, known_bound = self.inputs.recognise(
+            (caller.key.id, self.session_id, caller.agent_id, target.model),
+            self.head.messages,
+            self.head.frame_digest,
+        )
+        budgets = policy.budgets_of(self.session_id, self.at)
+        counted = [budget for budget in budgets if billing is Billing.METERED or budget.include_subscription]
+        limits = policy.rate_limits_of(self.session_id, self.at)
+        return Option(
+            leaf=leaf,
+            target=target,
+            billing=billing,
+            rates=self._rates(target),
+            quote=_quote(
+                self.head,
+                _input_bound(self.head, known_bound),
+                is_cuttable=self.head.is_stream and provider.cancel_stops_billing,
+            ),
+            touches=touches(counted, subject, self.at),
+            draws=draws(limits, subject, self.request_id),
+            conversation=conversation,
+        )
+
+    def _subject(self, target: Target) -> Subject:
+        caller = self.targets.caller
+        return subject_of(
+            organisation=self.targets.policy.organisation,
+            workspace=caller.key.workspace,
+            key=caller.key.name,
+            user=caller.key.user,
+            provider=target.provider.slug,
+            model=target.model,
+            session=self.session_id,
+            agent=caller.agent_id,
+            metadata=caller.metadata,
+        )
+
+    def _rates(self, target: Target) -> Rates:
+        """Give the dearest unit prices among the models that may answer."""
+        book = self.prices.with_overrides(target.provider.prices)
+        rates = [
+            book.rates(
+                provider=target.provider.type,
+                model=model,
+                region=target.provider.region,
+                at=self.at,
+                speed=self.head.speed,
+                inference_geo=self.head.inference_geo,
+            )
+            for model in (target.model, *self.head.other_models)
+        ]
+        return rates[0] if len(rates) == 1 else dearest(rates)
+
+
+def _billing(caller: Caller, target: Target) -> Billing:
+    credential = caller.credential
+    travels = target.provider.uses_caller_credential and credential is not None
+    return Billing.SUBSCRIPTION if travels and credential and credential.is_subscription else Billing.METERED
+
+
+def _input_bound(head: MessagesHead, known_bound: int | None) -> int:
+    """Bound the input by what was counted before, where that is lower. Pictures and documents are not counted
+    by their bytes, so with them it is not.
+    """
+    if known_bound is None or head.input.has_attachments:
+        return head.input.bound_tokens
+    return min(head.input.bound_tokens, known_bound)
+
+
+def _quote(head: MessagesHead, input_tokens_bound: int, *, is_cuttable: bool) -> Quote:
+    """Quote a slice of the output where the answer can be cut; else all of it, and whatever the provider may
+    run besides: an advisor reads the input anew and writes its own, a fallback is a second attempt.
+    """
+    output_max = head.max_tokens or OUTPUT_TOKENS_DEFAULT_MAX
+    in_slices = is_cuttable and not head.has_server_tools
+    runs = 1 + head.advisor_uses_bound + head.fallbacks
+    all_output = output_max * (1 + head.fallbacks) + ADVISOR_OUTPUT_TOKENS * head.advisor_uses_bound
+    return Quote(
+        input_tokens_bound=min(input_tokens_bound * runs, TOKENS_MAX),
+        input_tokens_expected=head.input.expected_tokens,
+        caches=head.input.caches,
+        caches_for_1h=head.input.caches_for_1h,
+        output_tokens=min(output_max, OUTPUT_SLICE_TOKENS) if in_slices else min(all_output, TOKENS_MAX),
+        output_tokens_max=output_max,
+        web_searches=head.web_searches_bound,
+        thinks=head.thinks,
+    )

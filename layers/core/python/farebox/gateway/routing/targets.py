@@ -1,0 +1,187 @@
+"""Which provider and model a target means for one caller: what the config says, what the request names, and
+what key, workspace and provider admit.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from farebox.domain.config import Policy, ProviderSpec, Target, Workspace, admits
+from farebox.domain.errors import PolicyRefused, ProviderUnresolved, RequestMalformed
+from farebox.domain.plan import Caller
+from farebox.domain.routing.tree import Fallback, Leaf, Node
+from farebox.gateway.incoming import IncomingRequest
+from farebox.wire.messages import MessagesHead
+
+ROOT = "config"
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """The targets of one request. `named` is the provider that the request itself names, for those that leave
+    it open; `model` is the one that it asks for, bare.
+    """
+
+    tree: Node
+    named: str | None
+    model: str
+    other_models: tuple[str, ...]
+    caller: Caller
+    workspace: Workspace
+    policy: Policy
+
+    def target(self, leaf: Leaf) -> Target:
+        """Give provider and model of a leaf. Raises `PolicyRefused` and `ProviderUnresolved`."""
+        name, model = self._asked_for(leaf)
+        for owner, patterns in (("key", self.caller.key.models), ("workspace", self.workspace.models)):
+            _check_admitted(f"for this {owner}", patterns, (model, *self.other_models))
+        reachable = [spec for spec in self.policy.providers if self._may_reach(spec)]
+        if name is not None:
+            spec = _named_provider(name, reachable)
+            _check_admitted(f"at provider '{spec.slug}'", spec.models, (model, *self.other_models))
+            return Target(spec, model)
+        for spec in reachable:
+            if admits(spec.models, model):
+                _check_admitted(f"at provider '{spec.slug}'", spec.models, self.other_models)
+                return Target(spec, model)
+        raise ProviderUnresolved(
+            f"No provider you may use serves model '{model}'. Name one with the header "
+            "x-farebox-provider: @slug or as @slug/model, use a config, or ask your administrator "
+            "to add the model to a provider."
+        )
+
+    def _asked_for(self, leaf: Leaf) -> tuple[str | None, str]:
+        if leaf.model is None:
+            return leaf.provider or self.named, self.model
+        if leaf.model.startswith("@"):
+            slug, _, model = leaf.model.partition("/")
+            return slug, model
+        return leaf.provider or self.named, leaf.model
+
+    def _may_reach(self, spec: ProviderSpec) -> bool:
+        return admits(self.caller.key.providers, spec.slug) and admits(self.workspace.providers, spec.slug)
+
+
+def find_targets(request: IncomingRequest, head: MessagesHead, caller: Caller, policy: Policy) -> Targets:
+    """Read where a request may go: the config of the request, the key or the workspace, or the one provider
+    that the request names instead.
+
+    Raises `PolicyRefused` and `RequestMalformed`.
+    """
+    workspace = policy.workspaces.get(caller.key.workspace)
+    if workspace is None:  # its narrowing is gone with it: refuse closed
+        raise PolicyRefused(f"The workspace '{caller.key.workspace}' of this key does not exist any more.")
+    named, model = _named_in_request(request, head.model)
+    tree = _config_tree(request, caller, workspace, policy)
+    if named is not None and any(_decides(leaf) for leaf in leaves(tree)):
+        if not _may_override(caller, workspace):
+            raise PolicyRefused("This key uses a fixed config; no other provider may be named with it.")
+        if not any(leaf.provider is None for leaf in leaves(tree)):
+            tree = Leaf(ROOT)
+    return Targets(tree, named, model, head.other_models, caller, workspace, policy)
+
+
+def leaves(node: Node) -> Iterator[Leaf]:
+    """Give every target of a tree, in the order in which they are written."""
+    if isinstance(node, Leaf):
+        yield node
+    else:
+        for child in node.children:
+            yield from leaves(child)
+
+
+def first_leaf(node: Node) -> Leaf:
+    """Give the target that is written first."""
+    return next(leaves(node))
+
+
+def _decides(leaf: Leaf) -> bool:
+    """Whether a config says which provider or which model it shall be."""
+    return leaf.provider is not None or leaf.model is not None
+
+
+def _named_in_request(request: IncomingRequest, model: str) -> tuple[str | None, str]:
+    """Give the provider that the request itself names, and the bare model."""
+    if model.startswith("@"):
+        slug, _, bare = model.partition("/")
+        if not bare:
+            raise RequestMalformed(f"model: '{model}' should read @provider/model.")
+        return slug, bare
+    return request.farebox_header(b"provider") or None, model
+
+
+def _may_override(caller: Caller, workspace: Workspace) -> bool:
+    return caller.key.allow_config_override and workspace.allow_config_override
+
+
+def _config_tree(request: IncomingRequest, caller: Caller, workspace: Workspace, policy: Policy) -> Node:
+    asked = request.farebox_header(b"config")
+    if asked:
+        if not _may_override(caller, workspace):
+            raise PolicyRefused("This key uses a fixed config; x-farebox-config is not allowed with it.")
+        if asked.startswith("{"):
+            return _read_tree(_inline_config(asked))
+    slug = asked or caller.key.config or workspace.config
+    if slug is None:
+        return Leaf(ROOT)
+    saved = policy.configs.get(slug)
+    if saved is None:
+        raise PolicyRefused(f"There is no config '{slug}'.")
+    return _read_tree(saved.document)
+
+
+def _inline_config(text: str) -> Mapping[str, object]:
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        raise RequestMalformed("x-farebox-config: is neither a config's slug nor a JSON object.") from None
+    return document  # type: ignore[no-any-return]  # begins with a brace, so it is an object
+
+
+def _read_tree(document: Mapping[str, object]) -> Node:
+    """Read a config of one target, or the targets of a fallback."""
+    targets = document.get("targets")
+    if (
+        not isinstance(targets, list)
+        or not all(isinstance(target, dict) for target in targets)
+        or not targets
+    ):
+        return _leaf(document, ROOT)
+    strategy = document.get("strategy")
+    mode = strategy.get("mode") if isinstance(strategy, dict) else None
+    if mode not in (None, "single", "fallback"):
+        raise PolicyRefused(f"Configs with strategy '{mode}' are not served by this version of farebox.")
+    children = tuple(_leaf(target, f"{ROOT}.targets[{index}]") for index, target in enumerate(targets))
+    return Fallback(ROOT, children) if mode == "fallback" else children[0]
+
+
+def _leaf(target: Mapping[str, object], path: str) -> Leaf:
+    overrides = target.get("override_params")
+    model = overrides.get("model") if isinstance(overrides, dict) else None
+    provider = target.get("provider")
+    return Leaf(
+        path,
+        provider=provider if isinstance(provider, str) else None,
+        model=model if isinstance(model, str) and model else None,
+    )
+
+
+def _check_admitted(where: str, patterns: tuple[str, ...], models: Iterable[str]) -> None:
+    for model in models:
+        if not admits(patterns, model):
+            raise PolicyRefused(f"Model '{model}' is not allowed {where} (allowed: {', '.join(patterns)}).")
+
+
+def _named_provider(name: str, reachable: list[ProviderSpec]) -> ProviderSpec:
+    slug = name.removeprefix("@")
+    for spec in reachable:
+        if spec.slug == slug:
+            return spec
+    if not name.startswith("@"):
+        for spec in reachable:
+            if spec.type == name and spec.uses_caller_credential:
+                return spec
+    slugs = ", ".join(f"@{spec.slug}" for spec in reachable) or "none"
+    raise PolicyRefused(f"There is no provider '{name}' that you may use (yours: {slugs}).")

@@ -324,19 +324,6 @@ def test_a_wrong_shape_is_told_in_the_words_of_the_file(text: str, message: str)
     assert refused.value.message == message
 
 
-@pytest.mark.parametrize("credential", ["secretsmanager:prod/anthropic", "file:/run/key", "env:KEY"])
-def test_a_credential_that_a_laptop_cannot_read_is_a_warning(credential: str) -> None:
-    document = one("providers", {"slug": "a", "type": "anthropic", "credential": credential})
-    assert parse_policy(document).warnings == (
-        (
-            "providers[0].credential: this version on a laptop cannot read 'secretsmanager:prod/anthropic'; "
-            "use env:NAME or file:PATH",
-        )
-        if credential.startswith("secretsmanager")
-        else ()
-    )
-
-
 @pytest.mark.parametrize(
     ("config", "path"),
     [

@@ -4,9 +4,9 @@ from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
 
 import pytest
-from botocore.auth import SigV4Auth  # type: ignore[import-untyped]  # botocore carries no types
-from botocore.awsrequest import AWSRequest  # type: ignore[import-untyped]  # botocore carries no types
-from botocore.credentials import Credentials  # type: ignore[import-untyped]  # botocore carries no types
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from tests.http.admin.plane import Plane
 
 PAST, AHEAD = "2026-11-23T11:59:59Z", "2026-11-24T00:00:00Z"
@@ -61,3 +63,16 @@ async def test_a_key_of_several_workspaces_is_there(plane: Plane) -> None:
 async def test_a_key_that_is_over_when_it_is_made_is_a_warning(plane: Plane) -> None:
     file = {"keys": [{"name": "a", "expires_at": PAST}, {"name": "b", "expires_at": AHEAD}]}
     assert (await applied(plane, file))[0] == ["keys[0].expires_at: is in the past, so the key opens nothing"]
+
+
+@pytest.mark.parametrize(
+    "credential", ["secretsmanager:prod/anthropic", "file:/run/key", "env:KEY", "caller"]
+)
+async def test_a_credential_that_this_gateway_cannot_read_is_a_warning(plane: Plane, credential: str) -> None:
+    document = {"providers": [{"slug": "a", "type": "anthropic", "credential": credential}]}
+    told = await plane.ask("POST", "/v1/apply", json=document)
+    warning = (
+        "providers[0].credential: this gateway cannot read 'secretsmanager:prod/anthropic'; "
+        "it reads caller, env:, file:"
+    )
+    assert told["warnings"] == ([warning] if credential.startswith("secretsmanager") else [])

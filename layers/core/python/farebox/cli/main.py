@@ -66,6 +66,23 @@ def _keys() -> typer.Typer:
     )
 
 
+def _admin_keys() -> typer.Typer:
+    from farebox.cli.admin import admin_keys
+
+    return _group(
+        {"create": admin_keys.create, "list": admin_keys.list_admin_keys, "revoke": admin_keys.revoke}
+    )
+
+
+def _bootstrap() -> typer.Typer:
+    try:
+        from farebox.cli.admin.bootstrap import bootstrap
+    except ModuleNotFoundError as error:
+        raise StoreFault(f"farebox bootstrap needs {error.name}, which `make deploy` installs") from None
+
+    return _single(bootstrap)
+
+
 def _budgets() -> typer.Typer:
     from farebox.cli.admin import budgets
 
@@ -165,6 +182,7 @@ _COMMANDS: Mapping[str, tuple[str, Callable[[], typer.Typer]]] = {
     "serve": ("Run the gateway on this machine.", _serve),
     "apply": ("Bring the policy in line with a file.", _apply),
     "keys": ("Create, list, rotate and revoke gateway keys.", _keys),
+    "admin-keys": ("Create, list and revoke admin keys.", _admin_keys),
     "budgets": ("List budgets and what is left of them; raise or reset one.", _budgets),
     "brakes": ("List runaway brakes; lift them for a session.", _brakes),
     "usage": ("Sum up requests, tokens and cost.", _usage),
@@ -177,6 +195,7 @@ _COMMANDS: Mapping[str, tuple[str, Callable[[], typer.Typer]]] = {
     "cost": ("Price recorded requests exactly; needs no gateway.", _cost),
     "doctor": ("Check gateway, providers, prices, streaming and environment.", _doctor),
     "claude": ("Run Claude Code through the gateway.", _claude),
+    "bootstrap": ("Make the first admin key of a deployment in AWS.", _bootstrap),
     "backup": ("Copy the store of this machine to one file.", _backup),
     "restore": ("Put a backup in the place of the store.", _restore),
 }

@@ -14,6 +14,16 @@ ENDPOINT_VARIABLE = "AWS_ENDPOINT_URL"
 REGION_VARIABLE = "AWS_REGION"
 """Lambda sets it."""
 
+OUTPUT_GATEWAY_URL = "GatewayUrl"
+OUTPUT_ADMIN_URL = "AdminUrl"
+OUTPUT_ADMIN_FUNCTION = "AdminFunctionName"
+"""What the gateway stack tells after it was deployed; `farebox bootstrap` reads it."""
+
+BOOTSTRAP_EVENT = {"farebox": "bootstrap"}
+"""What the admin function is invoked with for the first admin key. No caller of its URL can send this: there
+every event has a request context.
+"""
+
 _TABLE_VARIABLES = tuple(f"FAREBOX_{field.name.upper()}_TABLE" for field in fields(TableNames))
 _VARIABLES = {
     "stage": "FAREBOX_STAGE",
@@ -42,6 +52,11 @@ class Deployment:
     admin_url: str | None = None
     region: str = ""
     endpoint_url: str | None = None
+
+
+def stack_name(stage: str, part: str) -> str:
+    """Name a stack; the parts are storage, gateway, jobs and observability."""
+    return f"farebox-{stage}-{part}"
 
 
 def deployment_environment(deployment: Deployment) -> dict[str, str]:

@@ -41,9 +41,6 @@ from farebox.http.policy_text import plain_json, read_policy_text
 SectionType = TypeVar("SectionType", bound=Section)
 
 PROVIDER_TYPES_SERVED = ("anthropic", "demo")
-CREDENTIALS_READ = (CALLER_CREDENTIAL, "env:", "file:")
-"""How a credential begins that a gateway on a laptop can read."""
-
 # pydantic would name its own classes.
 _SHAPES: Mapping[str, str] = {
     "model_type": "an object with fields",
@@ -246,10 +243,4 @@ def _findings(section: Section) -> Iterator[Finding]:
     elif isinstance(section, ProviderSection) and section.type not in PROVIDER_TYPES_SERVED:
         yield Finding(
             "type", f"this version does not serve '{section.type}' and refuses its requests", is_error=False
-        )
-    elif isinstance(section, ProviderSection) and not section.credential.startswith(CREDENTIALS_READ):
-        yield Finding(
-            "credential",
-            f"this version on a laptop cannot read '{section.credential}'; use env:NAME or file:PATH",
-            is_error=False,
         )

@@ -21,14 +21,27 @@ Prune = Annotated[
 ]
 
 
+Url = Annotated[
+    str | None,
+    typer.Option("--url", help="Another gateway's admin URL; FAREBOX_ADMIN_KEY has the key to it."),
+]
+
+
 def apply(
-    file: File, dry_run: DryRun = False, prune: Prune = False, as_json: AsJson = False, data: Data = None
+    file: File,
+    dry_run: DryRun = False,
+    prune: Prune = False,
+    url: Url = None,
+    as_json: AsJson = False,
+    data: Data = None,
 ) -> None:
     """Apply a policy file: validated whole, then created or changed by slug or name.
 
     Secrets of new keys are printed once.
     """
-    answer = connect(data).post("apply", body=file.read_bytes(), dry_run=_flag(dry_run), prune=_flag(prune))
+    answer = connect(data, url=url).post(
+        "apply", body=file.read_bytes(), dry_run=_flag(dry_run), prune=_flag(prune)
+    )
     if as_json:
         print_json(answer)
         return

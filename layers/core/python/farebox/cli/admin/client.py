@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -75,15 +76,18 @@ class AdminClient:
             ) from None
 
 
-def connect(data: Path | None) -> AdminClient:
+def connect(data: Path | None, *, url: str | None = None) -> AdminClient:
     """Find the admin plane: a data directory that was named, else the environment, else the usual directory.
 
-    The key of a credentials file is never sent to another address than the file's own.
+    `url` goes before the environment's. The key of a credentials file is never sent to another address than
+    the file's own.
     Raises `GatewayUnreachable` when neither says where.
     """
     settings = load_settings(process_environment())
     if data is not None:
         settings = Settings(data=str(data))
+    if url is not None:
+        settings = replace(settings, url=url.rstrip("/"))
     if settings.url and settings.admin_key:
         return AdminClient(settings.url, settings.admin_key)
     path = Path(settings.data) / CREDENTIALS_FILE
@@ -94,9 +98,8 @@ def connect(data: Path | None) -> AdminClient:
             "or set FAREBOX_URL and FAREBOX_ADMIN_KEY."
         )
     if settings.url and settings.url != credentials.admin_url.rstrip("/"):
-        raise GatewayUnreachable(
-            f"FAREBOX_URL is {settings.url}; set FAREBOX_ADMIN_KEY to the admin key for it."
-        )
+        where = f"{'FAREBOX_URL' if url is None else '--url'} is {settings.url}"
+        raise GatewayUnreachable(f"{where}; set FAREBOX_ADMIN_KEY to the admin key for it.")
     return AdminClient(credentials.admin_url.rstrip("/"), settings.admin_key or credentials.admin_key)
 
 

@@ -15,7 +15,8 @@ from farebox.http.admin.budgets.replay_routes import replay_router
 from farebox.http.admin.budgets.routes import budget_router
 from farebox.http.admin.editor import PolicyEditor
 from farebox.http.admin.errors import install_error_handlers
-from farebox.http.admin.key_routes import key_router
+from farebox.http.admin.keys.admin_key_routes import admin_key_router
+from farebox.http.admin.keys.key_routes import key_router
 from farebox.http.admin.policy_routes import apply_router, policy_routers
 from farebox.http.admin.ports import AdminPorts
 from farebox.http.admin.report_routes import report_router
@@ -61,6 +62,7 @@ def build_admin_app(ports: AdminPorts) -> FastAPI:
     editor = PolicyEditor(ports)
     routers = (
         key_router(ports, editor),
+        admin_key_router(ports),
         apply_router(editor),
         # Before the budgets' own routes, since it has some below them.
         budget_router(ports, editor),

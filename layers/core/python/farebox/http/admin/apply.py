@@ -32,7 +32,7 @@ from farebox.http.admin.issue import (
 )
 from farebox.http.admin.ports import AdminPorts
 from farebox.http.moments import read_moment, utc_text
-from farebox.http.policy_document import PolicyDocument
+from farebox.http.policy_document import PROVIDER_TYPES_SERVED, PolicyDocument
 from farebox.http.policy_references import check_references, scope_warnings
 from farebox.http.policy_sections import KeySection
 from farebox.ports import Keys, Resource
@@ -74,6 +74,7 @@ async def apply_document(
             *document.warnings,
             *_revoked_warnings(document, revoked),
             *_expiry_warnings(document, ports.clock.now()),
+            *_credential_warnings(document, ports.reads_credentials),
             *[warning async for warning in scope_warnings(document, outcome, ports.keys)],
         )
         changes = (*plan.changes, *_replaced_builtins(stored, outcome))
@@ -200,6 +201,17 @@ def _expiry_warnings(document: PolicyDocument, now: datetime) -> Iterator[str]:
         expires_at = piece.document.get("expires_at") if piece.kind == KEY else None
         if isinstance(expires_at, str) and read_moment(expires_at) <= now:
             yield f"{document.places[(KEY, piece.name)]}.expires_at: is in the past, so the key opens nothing"
+
+
+def _credential_warnings(document: PolicyDocument, readable: tuple[str, ...]) -> Iterator[str]:
+    """Find providers whose credential this gateway has no way to read."""
+    for piece in document.pieces:
+        is_served = piece.kind == PROVIDER and piece.document.get("type") in PROVIDER_TYPES_SERVED
+        credential = piece.document.get("credential") if is_served else None
+        if isinstance(credential, str) and not credential.startswith(readable):
+            kinds = ", ".join(readable)
+            place = document.places[(PROVIDER, piece.name)]
+            yield f"{place}.credential: this gateway cannot read '{credential}'; it reads {kinds}"
 
 
 def _replaced_builtins(stored: Iterable[Stored], outcome: Iterable[Stored]) -> tuple[Change, ...]:

@@ -5,12 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from farebox.domain.config import CALLER_CREDENTIAL
 from farebox.ports import Clock, Keys, Ledger, Policies, Randomness, Reports, SpendingHistory
+
+LAPTOP_CREDENTIALS = (CALLER_CREDENTIAL, "env:", "file:")
+"""How a credential begins that a gateway on a laptop can read."""
+
+DEPLOYED_CREDENTIALS = (CALLER_CREDENTIAL, "secretsmanager:")
+"""How one begins that a deployed gateway can read."""
 
 
 @dataclass(frozen=True, slots=True)
 class AdminPorts:
-    """`metrics` gives the Prometheus text of this process. Without `spending`, budgets have no burn rate."""
+    """`metrics` gives the Prometheus text of this process. Without `spending`, budgets have no burn rate.
+
+    `reads_credentials` are beginnings of the credentials that the gateway can read; others are warned about.
+    """
 
     keys: Keys
     policies: Policies
@@ -20,3 +30,4 @@ class AdminPorts:
     randomness: Randomness
     metrics: Callable[[], str]
     spending: SpendingHistory | None = None
+    reads_credentials: tuple[str, ...] = LAPTOP_CREDENTIALS

@@ -1,0 +1,80 @@
+"""`farebox bootstrap`: the first admin key of a deployment, by the IAM rights of whoever deployed it."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import boto3
+import typer
+from botocore.exceptions import BotoCoreError, ClientError
+
+from farebox.cli.admin.client import GatewayRefused, GatewayUnreachable
+from farebox.cli.options import AsJson
+from farebox.cli.tables import print_json, say
+from farebox.compose.deployment import (
+    BOOTSTRAP_EVENT,
+    OUTPUT_ADMIN_FUNCTION,
+    OUTPUT_ADMIN_URL,
+    OUTPUT_GATEWAY_URL,
+    stack_name,
+)
+
+Stage = Annotated[str, typer.Option(help="The stage that was deployed.")]
+Stack = Annotated[str | None, typer.Option(help="The gateway stack, where it is not the stage's own.")]
+Region = Annotated[str | None, typer.Option(help="The region; else as your AWS profile says.")]
+Profile = Annotated[str | None, typer.Option(help="The AWS profile; else as the environment says.")]
+
+
+def bootstrap(
+    stage: Stage = "dev",
+    stack: Stack = None,
+    region: Region = None,
+    profile: Profile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make the first admin key of a deployment and print it, once.
+
+    It invokes the admin function with your own AWS credentials (lambda:InvokeFunction and
+    cloudformation:DescribeStacks), is written to the audit log, and works only while there is no admin key.
+    """
+    name = stack or stack_name(stage, "gateway")
+    try:
+        session = boto3.Session(profile_name=profile, region_name=region)
+        outputs = _outputs(session, name)
+        answer = _invoked(session, outputs[OUTPUT_ADMIN_FUNCTION])
+    except (BotoCoreError, ClientError) as error:
+        raise GatewayUnreachable(str(error)) from None
+    except KeyError as missing:
+        raise GatewayUnreachable(f"Stack {name} has no output {missing}; is it the gateway stack?") from None
+    told = {
+        "admin_url": outputs.get(OUTPUT_ADMIN_URL),
+        "base_url": outputs.get(OUTPUT_GATEWAY_URL),
+        "admin_key": _key_of(answer),
+    }
+    if as_json:
+        print_json(told)
+        return
+    say("The first admin key, shown once. For the commands of farebox:")
+    say(f"  export FAREBOX_URL={told['admin_url']} FAREBOX_ADMIN_KEY={told['admin_key']}")
+    say("Then apply a policy and hand out gateway keys; Claude Code's ANTHROPIC_BASE_URL is:")
+    say(f"  {told['base_url']}")
+
+
+def _outputs(session: boto3.Session, stack: str) -> dict[str, str]:
+    stacks = session.client("cloudformation").describe_stacks(StackName=stack)["Stacks"]
+    return {each["OutputKey"]: each["OutputValue"].rstrip("/") for each in stacks[0].get("Outputs", [])}
+
+
+def _invoked(session: boto3.Session, function: str) -> Any:
+    answer = session.client("lambda").invoke(
+        FunctionName=function, Payload=json.dumps(BOOTSTRAP_EVENT).encode()
+    )
+    return json.loads(answer["Payload"].read())
+
+
+def _key_of(answer: Any) -> str:
+    if isinstance(answer, dict) and isinstance(key := answer.get("admin_key"), str):
+        return key
+    told = answer.get("error") or answer.get("errorMessage") if isinstance(answer, dict) else None
+    raise GatewayRefused(str(told or "The admin function gave no key and no reason; see its log."))

@@ -1,0 +1,1 @@
+"""Keys of both planes: made, changed, revoked."""

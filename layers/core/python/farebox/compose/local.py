@@ -13,23 +13,16 @@ from farebox.adapters.local.rate_limits import LocalRateLimits
 from farebox.adapters.local.secrets import LocalSecrets
 from farebox.adapters.local.sql.spending import LocalSpendingHistory
 from farebox.adapters.local.store import DATABASE_FILE, LocalStore
-from farebox.adapters.price_data import PriceData
 from farebox.compose.alerts import LocalAlerts, local_alerts
+from farebox.compose.gateway import GatewayPorts, wire_gateway
 from farebox.compose.settings import Settings
 from farebox.gateway.charging.backlog import Backlog
-from farebox.gateway.charging.known_inputs import KnownInputs
 from farebox.gateway.charging.leases import Leases
-from farebox.gateway.limit import Limits
 from farebox.gateway.pipeline import Gateway
-from farebox.gateway.reserve import HoldTerms
-from farebox.gateway.settle import Settler
 from farebox.jobs.metrics import Metrics
 from farebox.jobs.request_log import RequestLog
 from farebox.jobs.sweep import Sweeper
 from farebox.ports import Randomness
-from farebox.providers.demo.transport import DemoTransport
-from farebox.providers.registry import Providers
-from farebox.wire.http import Timeouts
 from farebox.wire.http1 import Http1Transport
 
 
@@ -71,36 +64,32 @@ def open_local(
     Raises `StoreFault`.
     """
     clock, randomness = SystemClock(), SystemRandomness()
-    metrics, inputs = Metrics(), KnownInputs()
+    metrics = Metrics()
     store = LocalStore.open(data / DATABASE_FILE, clock)
     transport = Http1Transport(ssl.create_default_context())
     alerts = local_alerts(store, clock, transport, webhook_url=settings.webhook_url, write_log=write_log)
     events = _event_bus(metrics, alerts, write_log)
-    prices = PriceData().book()
-    lease_ms = settings.hold_lease_s * 1000
-    leases, backlog = Leases(store.ledger, clock, lease_ms), Backlog(store.ledger)
-    gateway = Gateway(
-        keys=store.keys,
-        policies=store.policies,
-        ledger=store.ledger,
-        secrets=LocalSecrets(environment),
-        providers=Providers(transport, {"demo": DemoTransport()}, _timeouts(settings)),
-        prices=prices,
-        settler=Settler(store.ledger, events, leases, prices, inputs, backlog, status_of),
-        inputs=inputs,
-        limits=Limits(LocalRateLimits(store.database), clock, lease_ms),
-        leases=leases,
-        clock=clock,
-        terms=HoldTerms(lease_ms, settings.hold_wait_ms),
-        ping_ms=settings.ping_ms,
+    wired = wire_gateway(
+        GatewayPorts(
+            keys=store.keys,
+            policies=store.policies,
+            ledger=store.ledger,
+            rate_limiter=LocalRateLimits(store.database),
+            secrets=LocalSecrets(environment),
+            events=events,
+            transport=transport,
+            clock=clock,
+        ),
+        settings,
+        status_of=status_of,
     )
     return LocalGateway(
         store=store,
-        gateway=gateway,
+        gateway=wired.gateway,
         metrics=metrics,
         events=events,
-        leases=leases,
-        backlog=backlog,
+        leases=wired.leases,
+        backlog=wired.backlog,
         sweeper=Sweeper(store.ledger, store.policies, events, clock),
         alerts=alerts,
         spending=LocalSpendingHistory(store.database),
@@ -115,12 +104,3 @@ def _event_bus(
 ) -> LocalEventBus:
     log = [RequestLog(write_log)] if write_log else []
     return LocalEventBus([metrics, *log, alerts.watch, alerts.notifier])
-
-
-def _timeouts(settings: Settings) -> Timeouts:
-    return Timeouts(
-        connect_ms=settings.connect_timeout_ms,
-        first_byte_ms=settings.first_byte_timeout_ms,
-        idle_ms=settings.idle_timeout_ms,
-        total_ms=settings.total_timeout_ms,
-    )

@@ -1,0 +1,77 @@
+"""Wires the pipeline of one request; a laptop and a deployment differ only in what fills the ports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from farebox.adapters.price_data import PriceData
+from farebox.compose.settings import Settings
+from farebox.gateway.charging.backlog import Backlog
+from farebox.gateway.charging.known_inputs import KnownInputs
+from farebox.gateway.charging.leases import Leases
+from farebox.gateway.limit import Limits
+from farebox.gateway.pipeline import Gateway
+from farebox.gateway.reserve import HoldTerms
+from farebox.gateway.settle import Settler
+from farebox.ports import Clock, EventBus, Keys, Ledger, Policies, RateLimiter, Secrets
+from farebox.providers.demo.transport import DemoTransport
+from farebox.providers.registry import Providers
+from farebox.wire.http import Timeouts, Transport
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayPorts:
+    """What a gateway needs of the world."""
+
+    keys: Keys
+    policies: Policies
+    ledger: Ledger
+    rate_limiter: RateLimiter
+    secrets: Secrets
+    events: EventBus
+    transport: Transport
+    clock: Clock
+
+
+@dataclass(frozen=True, slots=True)
+class WiredGateway:
+    """The pipeline, and what has to run behind its requests: leases and the backlog."""
+
+    gateway: Gateway
+    leases: Leases
+    backlog: Backlog
+
+
+def wire_gateway(
+    ports: GatewayPorts, settings: Settings, *, status_of: Callable[[BaseException], int]
+) -> WiredGateway:
+    """Wire the pipeline. `status_of` gives the HTTP status that an exception is answered with."""
+    prices, inputs = PriceData().book(), KnownInputs()
+    lease_ms = settings.hold_lease_s * 1000
+    leases, backlog = Leases(ports.ledger, ports.clock, lease_ms), Backlog(ports.ledger)
+    gateway = Gateway(
+        keys=ports.keys,
+        policies=ports.policies,
+        ledger=ports.ledger,
+        secrets=ports.secrets,
+        providers=Providers(ports.transport, {"demo": DemoTransport()}, _timeouts(settings)),
+        prices=prices,
+        settler=Settler(ports.ledger, ports.events, leases, prices, inputs, backlog, status_of),
+        inputs=inputs,
+        limits=Limits(ports.rate_limiter, ports.clock, lease_ms),
+        leases=leases,
+        clock=ports.clock,
+        terms=HoldTerms(lease_ms, settings.hold_wait_ms),
+        ping_ms=settings.ping_ms,
+    )
+    return WiredGateway(gateway, leases, backlog)
+
+
+def _timeouts(settings: Settings) -> Timeouts:
+    return Timeouts(
+        connect_ms=settings.connect_timeout_ms,
+        first_byte_ms=settings.first_byte_timeout_ms,
+        idle_ms=settings.idle_timeout_ms,
+        total_ms=settings.total_timeout_ms,
+    )

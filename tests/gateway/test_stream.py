@@ -158,6 +158,28 @@ async def test_the_end_is_settled_before_it_is_told() -> None:
     assert (scene.outcomes, scene.source.closed_times) == ([Outcome.FINISHED], 1)
 
 
+@pytest.mark.parametrize("leaves", [False, True])
+async def test_a_proper_end_that_is_booked_last_is_told_first(leaves: bool) -> None:
+    scene = a_stream([WHOLE])
+    scene.stream.book_last()
+    assert await scene.read() == [WHOLE]
+    assert await scene.stream.receive() == b""
+    assert (scene.outcomes, scene.source.closed_times) == ([], 0)
+    if leaves:
+        scene.stream.leave()
+    await scene.stream.aclose()
+    await scene.stream.aclose()
+    assert (scene.outcomes, scene.source.closed_times) == ([Outcome.FINISHED], 1)
+
+
+async def test_a_cut_is_booked_before_it_is_told_even_where_a_proper_end_is_booked_last() -> None:
+    scene = a_stream([EVENTS[0]])
+    scene.stream.book_last()
+    with pytest.raises(UpstreamCut):
+        await scene.read()
+    assert scene.outcomes == [Outcome.UPSTREAM_CUT]
+
+
 async def test_an_error_event_ends_the_stream_cleanly_and_is_the_providers() -> None:
     scene = a_stream([EVENTS[0], ERROR])
     assert await scene.read() == [EVENTS[0], ERROR]

@@ -34,6 +34,7 @@ class FakeStream:
         self.news: asyncio.Queue[bytes | Exception] = asyncio.Queue()
         self.waits = asyncio.Event()
         self.closed_times = 0
+        self.is_booked_last = False
 
     def divert(self, write: Callable[[bytes], bool]) -> None:
         self.write = write
@@ -47,6 +48,9 @@ class FakeStream:
 
     def leave(self) -> None:
         """The test says what happens next."""
+
+    def book_last(self) -> None:
+        self.is_booked_last = True
 
     async def aclose(self) -> None:
         self.closed_times += 1
@@ -87,9 +91,12 @@ class FixedRandomness:
         return bytes(count)
 
 
-async def an_open_answer(client: Client) -> tuple[FakeStream, asyncio.Task[None]]:
+async def an_open_answer(
+    client: Client, *, books_last: bool = False
+) -> tuple[FakeStream, asyncio.Task[None]]:
     stream = FakeStream()
-    plane = DataPlane(cast(Gateway, StreamingGateway(stream)), FixedRandomness(), body_bytes_max=1000)
+    gateway = cast(Gateway, StreamingGateway(stream))
+    plane = DataPlane(gateway, FixedRandomness(), body_bytes_max=1000, books_last=books_last)
     serving = asyncio.create_task(plane(dict(SCOPE), client.receive, client.send))
     await stream.waits.wait()
     return stream, serving
@@ -135,6 +142,21 @@ async def test_the_end_waits_for_a_slow_client_too() -> None:
     client.room.set()
     await serving
     assert client.sent == [b"one", None]
+
+
+@pytest.mark.parametrize("books_last", [False, True])
+async def test_only_a_server_that_outlives_the_answer_has_the_end_before_the_booking(
+    books_last: bool,
+) -> None:
+    client = Client()
+    stream, serving = await an_open_answer(client, books_last=books_last)
+    stream.news.put_nowait(b"")
+    await asyncio.sleep(0)
+    assert stream.is_booked_last is books_last
+    assert stream.closed_times == 0, "closing books what was left, and the client has no end yet"
+    client.room.set()
+    await serving
+    assert (client.sent, stream.closed_times) == ([None], 1)
 
 
 async def test_what_was_taken_before_a_cut_still_reaches_a_slow_client() -> None:

@@ -62,16 +62,19 @@ class MeteredStream:
         self._has_left = False
         self._is_cut = False
         self._is_ended = False
+        self._books_last = False
+        self._proper_end: Outcome | None = None
 
     async def receive(self) -> bytes:
-        """Give the next bytes for the client, or b"" at the proper end, once everything is booked.
+        """Give the next bytes for the client, or b"" at the proper end, once everything is booked (unless
+        that is left for last).
 
         Raises `UpstreamFault` when the answer broke off: the client must see a cut, never a clean end.
         """
-        if self._is_cut:
-            await self._end(Outcome.BUDGET_CUT)
-        if self._is_ended:
+        if self._is_ended or self._proper_end is not None:
             return b""
+        if self._is_cut:
+            return await self._end_properly(Outcome.BUDGET_CUT)
         try:
             chunk = await self._next_chunk()
         except UpstreamFault as fault:
@@ -110,6 +113,12 @@ class MeteredStream:
         if isinstance(self._source, Diverting):
             self._source.divert(take)
 
+    def book_last(self) -> None:
+        """Leave the booking of a proper end to `aclose`, where the process lives on behind the last byte and
+        the client need not wait for it.
+        """
+        self._books_last = True
+
     def leave(self) -> None:
         """The client is gone. Cancels the provider where that saves money; else the rest is read and
         counted.
@@ -119,8 +128,10 @@ class MeteredStream:
             self._source.abort()
 
     async def aclose(self) -> None:
-        """End the stream if nothing has ended it: the process was told to stop, or the client left."""
-        await self._end(Outcome.CLIENT_GONE if self._has_left else Outcome.STOPPED)
+        """End the stream if nothing has ended it (the process was told to stop, or the client left), and book
+        what was left for last.
+        """
+        await self._end(self._proper_end or (Outcome.CLIENT_GONE if self._has_left else Outcome.STOPPED))
 
     async def _next_chunk(self) -> bytes:
         while True:
@@ -135,8 +146,7 @@ class MeteredStream:
         if self._meter.is_complete:
             failed = self._meter.error_type is not None
             outcome = Outcome.CLIENT_GONE if self._has_left else Outcome.FINISHED
-            await self._end(Outcome.UPSTREAM_ERROR if failed else outcome)
-            return b""
+            return await self._end_properly(Outcome.UPSTREAM_ERROR if failed else outcome)
         await self._end(Outcome.CLIENT_GONE if self._has_left else Outcome.UPSTREAM_CUT)
         raise UpstreamCut("the provider", "the stream ended without message_stop")
 
@@ -173,6 +183,12 @@ class MeteredStream:
             await self._exhaust(self._shortage)
         except StoreFault as fault:
             _log.warning("a bucket is not marked exhausted: %s", fault)
+
+    async def _end_properly(self, outcome: Outcome) -> bytes:
+        self._proper_end = outcome
+        if not self._books_last:
+            await self._end(outcome)
+        return b""
 
     async def _end(self, outcome: Outcome) -> None:
         if self._is_ended:

@@ -36,14 +36,21 @@ _log = logging.getLogger("farebox.data_plane")
 
 class DataPlane:
     """Routes under any path prefix and query. What is not ours goes to `fallback`, the admin plane on a
-    laptop.
+    laptop. With `books_last` a stream is booked behind its last byte, for servers that outlive the answer.
     """
 
     def __init__(
-        self, gateway: Gateway, randomness: Randomness, *, body_bytes_max: int, fallback: App | None = None
+        self,
+        gateway: Gateway,
+        randomness: Randomness,
+        *,
+        body_bytes_max: int,
+        fallback: App | None = None,
+        books_last: bool = False,
     ) -> None:
         self._gateway, self._randomness = gateway, randomness
         self._body_bytes_max, self._fallback = body_bytes_max, fallback
+        self._books_last = books_last
         self._open: set[asyncio.Task[Any]] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -104,6 +111,8 @@ class DataPlane:
             await _deliver_whole(answer, send)
             return
         client.on_leave(answer.stream.leave)
+        if self._books_last:
+            answer.stream.book_last()
         try:
             await _start(send, answer.status, answer.headers)
             await _pump(answer.stream, send)

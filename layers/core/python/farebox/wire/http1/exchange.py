@@ -11,6 +11,7 @@ from farebox.wire.http1.connection import Connection
 from farebox.wire.http1.parser import AnswerParser
 
 BUFFER_LIMIT_BYTES = 262_144
+UPLOAD_BUFFER_BYTES = 65_536
 _JOIN_LIMIT_BYTES = 65_536
 _SAFE_TWICE = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})
 
@@ -30,12 +31,14 @@ class Exchange(asyncio.Protocol):
         "_give_back",
         "_heard_at",
         "_hushed_at",
+        "_is_body_open",
         "_loop",
         "_method",
         "_now",
         "_over",
         "_parser",
         "_paused",
+        "_room",
         "_sent_at",
         "_silence_ms",
         "_take",
@@ -72,7 +75,8 @@ class Exchange(asyncio.Protocol):
         self._sent_at = self._heard_at = self._hushed_at = self._now()
         self._total_due = self._sent_at + timeouts.total_ms / 1000
         self._buffered_bytes = self._unsent_bytes = 0
-        self._over = self._paused = self._unsent = False
+        self._over = self._paused = self._unsent = self._is_body_open = False
+        self._room: asyncio.Future[None] | None = None
         self._failure: UpstreamFault | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._take: Callable[[bytes], bool] | None = None
@@ -92,6 +96,36 @@ class Exchange(asyncio.Protocol):
         self._unsent_bytes = transport.get_write_buffer_size()
         self._unsent = self._unsent_bytes > 0 or transport.is_closing()
         self._arm()
+
+    def start_upload(self, head: bytes) -> None:
+        """Write the head; the body follows by `write`, and until `end_upload` the connection is ours."""
+        self._is_body_open = True
+        self._connection.transport.set_write_buffer_limits(high=UPLOAD_BUFFER_BYTES)
+        self.start(head, b"")
+
+    def write(self, data: bytes) -> None:
+        """Write a piece of the body; nothing once the exchange has failed, which `wait_for_head` tells."""
+        if not self._over:
+            self._connection.transport.write(data)
+
+    async def wait_for_room(self) -> None:
+        """Wait while the peer is slower than we. Raises what broke the exchange."""
+        if self._room is not None:
+            await self._room
+        if self._failure is not None:
+            raise self._failure
+
+    @property
+    def has_room(self) -> bool:
+        """Whether `wait_for_room` would return at once."""
+        return self._room is None and self._failure is None
+
+    def end_upload(self, data: bytes) -> None:
+        """Write the last piece of the body."""
+        self.write(data)
+        self._is_body_open = False
+        if not self._over:
+            self._connection.transport.set_write_buffer_limits(high=0)
 
     @property
     def may_send_again(self) -> bool:
@@ -187,8 +221,18 @@ class Exchange(asyncio.Protocol):
         self._connection.connection_lost(exc)
         self._fail(self._cut(f"the connection was lost ({exc})" if exc else "the connection was lost"))
 
+    def pause_writing(self) -> None:
+        if self._is_body_open and self._room is None:
+            self._room = self._loop.create_future()
+
     def resume_writing(self) -> None:
         self._unsent = False
+        self._make_room()
+
+    def _make_room(self) -> None:
+        room, self._room = self._room, None
+        if room is not None and not room.done():
+            room.set_result(None)
 
     def _turn(self) -> None:
         """After a feed that may have brought the head, the end, or nonsense."""
@@ -205,7 +249,8 @@ class Exchange(asyncio.Protocol):
         """The answer is whole. Its connection serves on only if request and answer both ended cleanly."""
         connection, transport = self._connection, self._connection.transport
         self._end()
-        reusable = self._parser.keep_alive and not transport.is_closing()
+        # An answer to half a request leaves a connection on which the other half would be the next request.
+        reusable = self._parser.keep_alive and not transport.is_closing() and not self._is_body_open
         if reusable and transport.get_write_buffer_size() == 0:
             if self._paused:
                 transport.resume_reading()
@@ -221,6 +266,7 @@ class Exchange(asyncio.Protocol):
         self._end()
         self._connection.drop()
         self._wake()
+        self._make_room()
 
     def _end(self) -> None:
         self._over = True

@@ -26,7 +26,7 @@ def host_header(origin: Origin) -> bytes:
     return host.encode("ascii")
 
 
-def request_head(request: HttpRequest) -> bytes:
+def request_head(request: HttpRequest, *, is_chunked: bool = False) -> bytes:
     """Everything up to and with the empty line."""
     if not _TOKEN(request.method):
         raise RequestMalformed(f"{request.method!r} is not an HTTP method.")
@@ -42,7 +42,9 @@ def request_head(request: HttpRequest) -> bytes:
         if name.lower() in _OURS:
             raise RequestMalformed(f"The header {name!r} is the transport's to set.")
         lines.append(name + b": " + value)
-    if request.body or request.method in _ALWAYS_SIZED:
+    if is_chunked:
+        lines.append(b"transfer-encoding: chunked")
+    elif request.body or request.method in _ALWAYS_SIZED:
         lines.append(b"content-length: %d" % len(request.body))
     lines.append(b"\r\n")
     return b"\r\n".join(lines)

@@ -11,6 +11,7 @@ from farebox.wire.http import HttpRequest, Origin, Timeouts
 from farebox.wire.http1.connection import Connection
 from farebox.wire.http1.exchange import Exchange
 from farebox.wire.http1.request import request_head
+from farebox.wire.http1.upload import Upload
 
 
 class Http1Transport:
@@ -61,6 +62,16 @@ class Http1Transport:
             # A fresh connection is not `used`, so this happens once.
             connection = await self._connect(request.origin, timeouts)
 
+    async def upload(self, request: HttpRequest, timeouts: Timeouts) -> Upload:
+        """Send the head alone and give the body to the caller to write. It is never sent again.
+
+        Raises `UpstreamUnreachable` and, for the connecting, `UpstreamTimeout`.
+        """
+        head = request_head(request, is_chunked=True)
+        connection = self._take_idle(request.origin) or await self._connect(request.origin, timeouts)
+        exchange = Exchange(connection, request.method, timeouts, None, self._give_back)
+        return Upload(exchange, head)
+
     async def aclose(self) -> None:
         self._closed = True
         if self._sweeper is not None:
@@ -75,9 +86,11 @@ class Http1Transport:
 
     def _take_idle(self, origin: Origin) -> Connection | None:
         idle = self._idle.get(origin)
+        # The sweeper may be late: a frozen process wakes with connections that nobody knows any more.
+        keep_from = asyncio.get_running_loop().time() - self._idle_keep_s
         while idle:
             connection = idle.pop()
-            if not connection.is_stale():
+            if connection.idle_since > keep_from and not connection.is_stale():
                 return connection
             connection.drop()
         return None

@@ -1,15 +1,18 @@
 # Every target does all the set-up it needs, inside this folder. Flags go through ARGS="...".
-.PHONY: install serve lint format check test coverage journeys proof bench lock
+.PHONY: install serve lint format check test coverage journeys proof bench synth deploy destroy lock
 PYTEST = exec .venv/bin/python -m pytest
 
 install: ; @tools/bootstrap dev
 serve: ; @tools/bootstrap runtime && exec .venv/bin/farebox serve $(ARGS)
 lint: install ; @.venv/bin/ruff check . && .venv/bin/ruff format --check .
 format: install ; @.venv/bin/ruff check --fix . && .venv/bin/ruff format .
-check: install ; @.venv/bin/mypy layers/core/python/farebox tests tools && .venv/bin/lint-imports --no-logo
+check: install ; @.venv/bin/mypy layers/core/python/farebox infra app.py tests tools && .venv/bin/lint-imports --no-logo
 test: install ; @$(PYTEST) -n auto $(ARGS)
 coverage: install ; @$(PYTEST) -n auto --cov --cov-report=term $(ARGS)
 journeys: install ; @tools/clients && $(PYTEST) --timeout 300 -m journey $(ARGS)
 proof: install ; @$(PYTEST) -n auto --timeout 1800 -m proof --hypothesis-profile=proof $(ARGS)
 bench: install ; @exec .venv/bin/python -m tests.bench $(ARGS)
+synth: ; @tools/cdk synth --quiet $(ARGS)
+deploy: ; @tools/cdk deploy --all $(ARGS)
+destroy: ; @tools/cdk destroy --all $(ARGS)
 lock: ; @tools/lock $(ARGS)

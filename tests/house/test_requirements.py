@@ -49,4 +49,5 @@ def test_a_pin_without_a_hash_is_found() -> None:
 
 def test_the_npm_lock_pins_what_the_package_asks_for() -> None:
     manifest, lock = (json.loads((ROOT / name).read_text()) for name in ("package.json", "package-lock.json"))
-    assert lock["packages"][""]["devDependencies"] == manifest["devDependencies"]
+    for kind in ("dependencies", "devDependencies"):
+        assert lock["packages"][""][kind] == manifest[kind]

@@ -1,0 +1,17 @@
+"""One deployment: its stacks, what they share, and the security checks that every synthesis passes."""
+
+from __future__ import annotations
+
+import aws_cdk as cdk
+from cdk_nag import AwsSolutionsChecks
+
+from infra.options import Options
+from infra.storage_stack import StorageStack
+
+
+def build_stacks(app: cdk.App, options: Options) -> None:
+    """Add the stacks of one deployment to the app."""
+    for name, value in {"farebox:stage": options.stage, **options.tags}.items():
+        cdk.Tags.of(app).add(name, value)
+    cdk.Validations.of(app).add_plugins(AwsSolutionsChecks(app))
+    StorageStack(app, options)

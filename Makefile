@@ -6,7 +6,7 @@ install: ; @tools/bootstrap dev
 serve: ; @tools/bootstrap runtime && exec .venv/bin/farebox serve $(ARGS)
 lint: install ; @.venv/bin/ruff check . && .venv/bin/ruff format --check .
 format: install ; @.venv/bin/ruff check --fix . && .venv/bin/ruff format .
-check: install ; @.venv/bin/mypy layers/core/python/farebox infra app.py tests tools && .venv/bin/lint-imports --no-logo
+check: install ; @.venv/bin/mypy layers/core/python/farebox infra functions app.py tests tools && .venv/bin/lint-imports --no-logo
 test: install ; @$(PYTEST) -n auto $(ARGS)
 coverage: install ; @$(PYTEST) -n auto --cov --cov-report=term $(ARGS)
 journeys: install ; @tools/clients && $(PYTEST) --timeout 300 -m journey $(ARGS)

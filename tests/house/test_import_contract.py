@@ -9,6 +9,7 @@ import pytest
 from tests.house.tree import ROOT
 
 FOLDERS = ("domain", "wire", "providers", "gateway", "adapters", "jobs", "http", "compose", "cli")
+BESIDE = ("infra", "functions")
 
 
 def broken_contracts(top: Path) -> list[str]:
@@ -30,10 +31,11 @@ def build_package(top: Path, modules: dict[str, str]) -> None:
     for folder in ("", *FOLDERS):
         (top / "farebox" / folder).mkdir()
         (top / "farebox" / folder / "__init__.py").touch()
-    (top / "infra").mkdir()
-    (top / "infra/__init__.py").touch()
+    for package in BESIDE:
+        (top / package).mkdir()
+        (top / package / "__init__.py").touch()
     for name, source in {"ports.py": "", **modules}.items():
-        (top / ("" if name.startswith("infra/") else "farebox") / name).write_text(source)
+        (top / ("" if name.startswith(BESIDE) else "farebox") / name).write_text(source)
 
 
 def test_the_package_breaks_no_contract() -> None:
@@ -51,6 +53,8 @@ def test_the_package_breaks_no_contract() -> None:
         ("gateway/emit.py", "import farebox.jobs", ["One request knows nothing of the jobs behind it"]),
         ("gateway/a.py", "import farebox.gateway.b", ["No circles"]),
         ("infra/stack.py", "import farebox.adapters, farebox.compose", []),
+        ("functions/job.py", "import farebox.compose", []),
+        ("functions/job.py", "import farebox.gateway", ["Entry points only compose and call"]),
         ("infra/stack.py", "import farebox.gateway", ["The stacks know only what a deployment is"]),
     ],
 )

@@ -8,6 +8,7 @@ from farebox.adapters.aws.dynamodb.client import DynamoClient
 from farebox.adapters.aws.dynamodb.items import Items
 from farebox.adapters.aws.key_store.keys import DynamoKeys
 from farebox.adapters.aws.ledger.reports import DynamoReports
+from farebox.adapters.aws.ledger.rollups.store import DynamoRollups
 from farebox.adapters.aws.ledger.steps import DynamoLedger
 from farebox.adapters.aws.policies import DynamoPolicies
 from farebox.adapters.aws.stamps import Stamps
@@ -23,14 +24,22 @@ class DynamoStore:
     policies: DynamoPolicies
     ledger: DynamoLedger
     reports: DynamoReports
+    rollups: DynamoRollups
 
     @classmethod
-    def over(cls, client: DynamoClient, tables: TableNames, clock: Clock) -> DynamoStore:
-        """Open the tables, which have to be there; nothing is read yet."""
+    def over(
+        cls, client: DynamoClient, tables: TableNames, clock: Clock, *, is_rolled_up: bool = False
+    ) -> DynamoStore:
+        """Open the tables, which have to be there; nothing is read yet.
+
+        `is_rolled_up` says that somebody counts the ledger's rows, so that reports need not read them all.
+        """
         items, stamps = Items(client), Stamps(clock, client.token())
+        rollups = DynamoRollups(items, tables, clock)
         return cls(
             DynamoKeys(items, tables, clock, stamps),
             DynamoPolicies(items, tables, clock, stamps),
             DynamoLedger(items, tables, stamps),
-            DynamoReports(items, tables, stamps),
+            DynamoReports(items, tables, stamps, rollups if is_rolled_up else None),
+            rollups,
         )

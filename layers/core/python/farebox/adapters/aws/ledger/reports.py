@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import cast
 
 from farebox.adapters.aws import audit
@@ -17,7 +17,10 @@ from farebox.adapters.aws.codec import cursor_place, cursor_text
 from farebox.adapters.aws.dynamodb.attributes import Item
 from farebox.adapters.aws.dynamodb.errors import Unmet
 from farebox.adapters.aws.dynamodb.items import Items
-from farebox.adapters.aws.ledger import buckets, rows, usage
+from farebox.adapters.aws.ledger import buckets, rows
+from farebox.adapters.aws.ledger.rollups.spans import SpanKind, span_at
+from farebox.adapters.aws.ledger.rollups.store import DynamoRollups
+from farebox.adapters.aws.ledger.usage import Sums, grouping
 from farebox.adapters.aws.ledger.verify import drifts
 from farebox.adapters.aws.stamps import Stamps
 from farebox.adapters.aws.tables import BY_SESSION, BY_TIME, TableNames
@@ -32,10 +35,13 @@ _BELOW_ALL, _ABOVE_ALL = "!", "~"
 
 
 class DynamoReports:
-    """Fills `ports.Reports`."""
+    """Fills `ports.Reports`. Without `rollups`, usage is summed from every row."""
 
-    def __init__(self, items: Items, tables: TableNames, stamps: Stamps) -> None:
+    def __init__(
+        self, items: Items, tables: TableNames, stamps: Stamps, rollups: DynamoRollups | None = None
+    ) -> None:
         self._items, self._tables, self._stamps = items, tables, stamps
+        self._rollups = rollups
 
     async def requests(
         self, *, limit: int = 50, session: str | None = None, cursor: str | None = None
@@ -60,8 +66,16 @@ class DynamoReports:
         self, *, by: str, since: datetime | None, until: datetime | None = None
     ) -> Sequence[UsageRow]:
         """Sum rows from `since` up to, not including, `until`; dearest first."""
-        group_of = usage.grouping(by)
-        sums = usage.Sums(group_of)
+        sums = Sums(grouping(by))
+        gaps: Sequence[tuple[datetime | None, datetime | None]] = [(since, until)]
+        if self._rollups is not None:
+            start = await self._start(since)
+            gaps = await self._rollups.add_to(sums, by=by, since=start, until=until) if start else ()
+        for gap in gaps:
+            await self._add_rows(sums, *gap)
+        return sums.rows()
+
+    async def _add_rows(self, sums: Sums, since: datetime | None, until: datetime | None) -> None:
         expired: dict[str, Item] = {}
         async for item in self._between(since, until):
             if rows.is_expired(item):
@@ -72,7 +86,6 @@ class DynamoReports:
         for row_id, item in expired.items():
             if row_id not in corrected:
                 sums.add(item)
-        return sums.rows()
 
     async def standings(self, budgets: Sequence[Budget], now: datetime) -> Sequence[BucketStanding]:
         """Give the current window of every bucket; one that is the only one of its budget is always there."""
@@ -101,6 +114,19 @@ class DynamoReports:
         """Recompute every bucket from ledger rows and open holds; give one line for each drift."""
         return await drifts(self._items, self._tables)
 
+    async def _start(self, since: datetime | None) -> datetime | None:
+        """Give from when on there is something to sum: a whole month where that takes in every row."""
+        slices = await asyncio.gather(
+            *(self._slice(shard, None, 1, descending=False) for shard in rows.TIME_SHARDS)
+        )
+        places = [place for each in slices for place in each]
+        if not places:
+            return None
+        first = rows.moment_of(min(places))
+        if since is not None and since > first:
+            return since.astimezone(UTC)
+        return span_at(SpanKind.MONTH, first).start
+
     async def _places(self, below: str | None, count: int) -> AsyncGenerator[str, None]:
         """Walk through the places of rows, newest first, about `count` at a time."""
         while True:
@@ -112,12 +138,14 @@ class DynamoReports:
                 return
             below = places[-1]
 
-    async def _slice(self, shard: str, below: str | None, count: int) -> list[str]:
+    async def _slice(
+        self, shard: str, below: str | None, count: int, *, descending: bool = True
+    ) -> list[str]:
         found = self._items.query(
             self._tables.usage,
             "#time_shard = :shard AND #place < :below",
             index=BY_TIME.name,
-            descending=True,
+            descending=descending,
             limit=count,
             shard=shard,
             below=below or _ABOVE_ALL,

@@ -10,7 +10,7 @@ from typing import TypeAlias, cast
 
 import msgspec
 
-from farebox.adapters.aws.codec import json_text, microseconds
+from farebox.adapters.aws.codec import json_text, microseconds, moment_at
 from farebox.adapters.aws.dynamodb.actions import Action, Key, check, put
 from farebox.adapters.aws.dynamodb.attributes import Item, Value
 from farebox.adapters.aws.ledger.buckets import BucketKey
@@ -96,6 +96,11 @@ def is_expired(item: Item) -> bool:
     return item["outcome"] == Outcome.EXPIRED.value
 
 
+def is_error(record: RequestRecord) -> bool:
+    """Say whether a request counts as failed in reports."""
+    return record.status >= 400 or record.outcome is not Outcome.FINISHED
+
+
 def is_place(text: str) -> bool:
     """Say whether a text can be the place of a row."""
     return _PLACE(text) is not None
@@ -104,6 +109,11 @@ def is_place(text: str) -> bool:
 def row_at(place: str) -> str:
     """Give the id of the row at a place."""
     return place.split("#", 2)[2]
+
+
+def moment_of(place: str) -> datetime:
+    """Give the moment of the row at a place."""
+    return moment_at(int(place.split("#", 1)[0]))
 
 
 def place_at(moment: datetime) -> str:
@@ -127,7 +137,7 @@ def _item(row_id: str, kind: str, record: RequestRecord, entries: Entries, stamp
         "session_id": record.session_id,
         "metadata": json_text(record.metadata) if record.metadata else None,
         "outcome": record.outcome.value,
-        "is_error": record.status >= 400 or record.outcome is not Outcome.FINISHED,
+        "is_error": is_error(record),
         "input_tokens": usage.input_tokens,
         "cache_read_tokens": usage.cache_read_tokens,
         "cache_write_5m_tokens": usage.cache_write_5m_tokens,

@@ -16,6 +16,9 @@ from farebox.ports import UsageRow
 Group: TypeAlias = tuple[str | None, str | None]
 """Workspace, where it tells two groups of one name apart, and name."""
 
+NONE: Group = (None, None)
+"""The group of rows that lack what is grouped by."""
+
 METADATA_PREFIX = "metadata."
 
 _ATTRIBUTES = {
@@ -35,6 +38,7 @@ _SUMMED = (
     "cost_picodollars",
     "charged_picodollars",
 )
+_COUNTED = ("requests", "errors", *_SUMMED)
 _metadata = msgspec.json.Decoder(dict[str, str]).decode
 
 
@@ -66,12 +70,20 @@ class Sums:
         for name in _SUMMED:
             sums[name] += number(item, name)
 
+    def merge(self, item: Item, *, into: Group | None = None, sign: int = 1) -> None:
+        """Add what is summed already, to its own group or to the one named."""
+        sums = self._by_group.setdefault(into or self._group_of(item), Counter())
+        for name in _COUNTED:
+            sums[name] += sign * number(item, name)
+
     def rows(self) -> list[UsageRow]:
         """Name the groups and sort them. A key's name says enough unless two workspaces have one."""
-        workspaces = Counter(name for _, name in self._by_group)
+        # What is summed may have been taken back again: nothing is left of a group without a request.
+        by_group = {group: sums for group, sums in self._by_group.items() if sums["requests"]}
+        workspaces = Counter(name for _, name in by_group)
         usage = []
-        for (workspace, name), sums in self._by_group.items():
+        for (workspace, name), sums in by_group.items():
             group = f"{workspace}/{name}" if workspace is not None and workspaces[name] > 1 else name
-            counted = (sums[each] for each in ("requests", "errors", *_SUMMED))
+            counted = (sums[each] for each in _COUNTED)
             usage.append(UsageRow(group, *counted))
         return sorted(usage, key=lambda row: (-row.cost_picodollars, row.group is None, row.group or ""))

@@ -23,6 +23,9 @@ async def test_a_refusal_is_the_end_of_a_budget_only_where_nothing_is_left(
     async with a_stage(tmp_path, a_file(budgets=budgets), listeners=[seen.append]) as stage:
         assert (await stage.ask(asking())).status == 402
         await stage.events.drain()
+        # A deployment's listeners hear of it from the row alone.
+        [row] = await stage.rows()
+        assert row.exhausted_budget == (told[0][0] if told else None)
         thresholds = LocalThresholds(stage.store.database)
         watch = ThresholdWatch(thresholds, stage.store.policies, stage.store.reports, stage.clock)
         for event in seen:

@@ -20,7 +20,7 @@ from farebox.adapters.aws.store import DynamoStore
 from farebox.domain.errors import StoreFault
 from farebox.domain.record import Outcome, RequestRecord
 from farebox.domain.usage import CostStatus, Usage
-from farebox.ports.behind import LedgerRow
+from farebox.ports.behind import Counted, LedgerRow
 from farebox.wire.http1 import Http1Transport
 from tests.support.builders import NOON, FixedClock, a_hold, a_record
 from tests.support.dynamo import Deployment, deployed
@@ -191,8 +191,8 @@ async def test_a_row_is_counted_once_and_the_second_time_is_said_to_be_no_news(s
     assert [row.id for row in rows] == ["req_1"]
     first = await scene.rollups().count([*rows, *rows])
     second = await scene.rollups().count(rows)
-    assert (first.new, first.failed) == ({"req_1"}, set())
-    assert (second.new, second.failed) == (set(), set())
+    assert first == Counted(new=frozenset({"req_1"}))
+    assert second == Counted()
     [row] = await scene.rolled_up.reports.usage(by="key", since=None)
     assert (row.group, row.requests) == ("alice", 1)
 

@@ -58,7 +58,8 @@ class RequestRecord:
     unpriced.
 
     `overrun_picodollars` is what was booked beyond what was held. `rates` are the unit prices used,
-    picodollars as decimal text by token class.
+    picodollars as decimal text by token class. `exhausted_budget` names the budget that refused the request
+    for want of what is left.
     """
 
     id: str
@@ -89,6 +90,7 @@ class RequestRecord:
     price_version: str = ""
     rates: Mapping[str, str] = field(default_factory=dict)
     error_type: str | None = None
+    exhausted_budget: str | None = None
 
 
 def record_subject(record: RequestRecord) -> Subject:

@@ -194,6 +194,7 @@ class Journal:
             price_version=self.costs[-1].price_version if self.costs else "",
             rates=self.costs[-1].rates if self.costs else {},
             error_type=error_type,
+            exhausted_budget=self.exhausted_budget,
         )
 
 

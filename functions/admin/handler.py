@@ -5,13 +5,13 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from farebox.compose.aws_admin import Handler, admin_handler
+from farebox.compose.aws_admin import Handler, admin_handler, open_admin
 from farebox.compose.settings import process_environment
 
 
 @cache
 def _wired() -> Handler:
-    return admin_handler(process_environment())
+    return admin_handler(open_admin(process_environment()))
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:

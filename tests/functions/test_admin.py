@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from farebox.compose.aws_admin import Handler, admin_handler
+from farebox.compose.aws_admin import Handler, admin_handler, open_admin
 from farebox.compose.deployment import BOOTSTRAP_EVENT, deployment_environment
 from farebox.compose.deployment import Deployment as Stage
 from farebox.domain.errors import ConfigInvalid
@@ -30,10 +30,11 @@ def handler(ministack: Ministack) -> Iterator[Handler]:
         "AWS_SECRET_ACCESS_KEY": CREDENTIALS.secret_access_key,
         "AWS_ENDPOINT_URL": f"http://127.0.0.1:{ministack.port}",
     }
-    handler = admin_handler(told | role)
-    yield handler
+    aws = open_admin(told | role)
+    yield admin_handler(aws)
     # mangum uses the thread's loop; the next test gets one of its own.
     loop = asyncio.get_event_loop_policy().get_event_loop()
+    loop.run_until_complete(aws.aclose())
     loop.close()
     asyncio.set_event_loop(None)
 
@@ -88,4 +89,4 @@ def test_a_policy_is_applied_and_read_back(handler: Handler) -> None:
 
 def test_a_function_without_its_variables_says_which(ministack: Ministack) -> None:
     with pytest.raises(ConfigInvalid, match="FAREBOX_KEYS_TABLE"):
-        admin_handler({"AWS_REGION": REGION, "FAREBOX_STAGE": "dev"})
+        open_admin({"AWS_REGION": REGION, "FAREBOX_STAGE": "dev"})

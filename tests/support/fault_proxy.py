@@ -101,6 +101,8 @@ class FaultProxy:
         task = asyncio.ensure_future(self._serve(reader, writer))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        # Not at the end of `_serve`: a task that is cancelled before its first step never gets there.
+        task.add_done_callback(lambda _: writer.transport.abort())
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -113,8 +115,6 @@ class FaultProxy:
         except ConnectionError:
             # The client has gone; so will this connection.
             return
-        finally:
-            writer.transport.abort()
 
     async def _answer(self, request: bytes) -> bytes | None:
         operation = _operation(request)
@@ -158,9 +158,11 @@ class FaultProxy:
 
     async def _forward(self, request: bytes) -> bytes:
         reader, writer = await asyncio.open_connection(HOST, self._target)
-        writer.write(request)
-        answer = await _message(reader)
-        writer.transport.abort()
+        try:
+            writer.write(request)
+            answer = await _message(reader)
+        finally:
+            writer.transport.abort()
         assert answer is not None, "the server hung up"
         return _tersely(answer) if self._is_terse else answer
 

@@ -21,9 +21,13 @@ Handler = Callable[[dict[str, Any], Any], dict[str, Any]]
 METRICS_ELSEWHERE = "# The metrics of a deployment are in CloudWatch; see its dashboards.\n"
 
 
-def admin_handler(environment: Mapping[str, str]) -> Handler:
-    """Make the admin function's handler. Raises `ConfigInvalid` where the environment lacks something."""
-    aws = open_store(load_deployment(environment), environment)
+def open_admin(environment: Mapping[str, str]) -> AwsStore:
+    """Open what the admin function needs. Raises `ConfigInvalid` where the environment lacks something."""
+    return open_store(load_deployment(environment), environment)
+
+
+def admin_handler(aws: AwsStore) -> Handler:
+    """Make the admin function's handler, on an event loop of its own that stays the thread's."""
     # mangum runs each request on the thread's loop; one loop for all keeps connections alive between them.
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)

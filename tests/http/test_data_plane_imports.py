@@ -5,7 +5,18 @@ import sys
 
 import pytest
 
-HEAVY = ("fastapi", "pydantic", "boto3", "uvicorn", "httpx", "yaml")
+HEAVY = (
+    "aws_lambda_powertools",
+    "boto3",
+    "botocore",
+    "fastapi",
+    "httpx",
+    "prometheus_client",
+    "pydantic",
+    "typer",
+    "uvicorn",
+    "yaml",
+)
 
 
 def loaded_by(module: str) -> list[str]:
@@ -15,8 +26,9 @@ def loaded_by(module: str) -> list[str]:
     return told.stdout.split()
 
 
-def test_the_data_plane_imports_no_heavy_package() -> None:
-    assert loaded_by("farebox.http.data_plane") == []
+@pytest.mark.parametrize("module", ["farebox.http.data_plane", "farebox.compose.lambda_process"])
+def test_what_answers_requests_imports_no_heavy_package(module: str) -> None:
+    assert loaded_by(module) == []
 
 
 @pytest.mark.parametrize("package", ["fastapi", "pydantic", "uvicorn"])

@@ -29,7 +29,7 @@ from farebox.http.admin.ports import AdminPorts
 from farebox.http.data_plane import DataPlane
 from farebox.http.errors import status_of
 from farebox.http.policy_document import parse_policy_text
-from farebox.http.server_protocol import BoundedHttpProtocol
+from farebox.http.servers.server_protocol import BoundedHttpProtocol
 from farebox.wire.shown_text import shown_json
 
 ACTOR = "serve"

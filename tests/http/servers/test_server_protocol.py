@@ -13,7 +13,7 @@ import pytest
 import uvicorn
 
 from farebox.http.data_plane import Receive, Scope, Send
-from farebox.http.server_protocol import (
+from farebox.http.servers.server_protocol import (
     HEAD_BYTES_MAX,
     HEADERS_MAX,
     URL_BYTES_MAX,

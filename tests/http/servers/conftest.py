@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +25,17 @@ async def gates() -> AsyncIterator[Gates]:
 
 @pytest.fixture
 def function(gates: Gates) -> Function:
-    """Deploy the app of the tests; the handler's name and more can be chosen."""
+    """Deploy an app of the tests; the handler's name and more can be chosen."""
 
-    def deploy(handler: str = "handler", **more: Any) -> ZipFunction:
+    def deploy(
+        handler: str = "streaming_app.handler", variables: Mapping[str, str] | None = None, **more: Any
+    ) -> ZipFunction:
+        own = {"AWS_LAMBDA_EXEC_WRAPPER": WRAPPER, "GATES": gates.address}
         return ZipFunction(
             code=ROOT / "tests/support/cloud/app",
             layers=[ROOT / "layers/core"],
-            environment={"AWS_LAMBDA_EXEC_WRAPPER": WRAPPER, "GATES": gates.address},
-            handler=f"streaming_app.{handler}",
+            environment={**own, **(variables or {})},
+            handler=handler,
             **more,
         )
 

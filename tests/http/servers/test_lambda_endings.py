@@ -109,7 +109,7 @@ async def test_a_stopped_process_books_cuts_and_leaves_in_peace(function: Functi
 async def test_a_start_that_fails_is_told_to_lambda(
     function: Function, handler: str, kind: str, words: str
 ) -> None:
-    async with FunctionUrl(function(handler)) as url:
+    async with FunctionUrl(function(f"streaming_app.{handler}")) as url:
         async with asking(url.port, "/echo") as reply:
             assert reply.status == 502
         await url.all_frozen()
@@ -134,7 +134,7 @@ async def test_a_snapshot_is_taken_before_the_app_opens(
     function: Function, gates: Gates, tmp_path: Path
 ) -> None:
     environment = Environment(
-        function("handler_at_gate", initialization="snap-start").sandbox(tmp_path), 60.0
+        function("streaming_app.handler_at_gate", initialization="snap-start").sandbox(tmp_path), 60.0
     )
     api = environment.api
     await api.open()

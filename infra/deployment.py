@@ -5,6 +5,7 @@ from __future__ import annotations
 import aws_cdk as cdk
 from cdk_nag import AwsSolutionsChecks
 
+from infra.gateway_stack import GatewayStack
 from infra.options import Options
 from infra.storage_stack import StorageStack
 
@@ -14,4 +15,5 @@ def build_stacks(app: cdk.App, options: Options) -> None:
     for name, value in {"farebox:stage": options.stage, **options.tags}.items():
         cdk.Tags.of(app).add(name, value)
     cdk.Validations.of(app).add_plugins(AwsSolutionsChecks(app))
-    StorageStack(app, options)
+    storage = StorageStack(app, options)
+    GatewayStack(app, options, storage)

@@ -6,7 +6,8 @@ from dataclasses import fields
 
 import pytest
 
-from infra.options import OPTIONS, OptionInvalid, Options, read_options
+from infra.options import OPTIONS, OptionInvalid, Options, options_table, read_options
+from tests.infra.synthesize import ROOT
 
 CDK_OWN = {"@aws-cdk/core:checkSecretUsage": True, "aws:cdk:bundling-stacks": ["**"], "cli-telemetry": False}
 
@@ -73,3 +74,7 @@ def test_a_wrong_value_is_named_with_what_would_be_right(context: dict[str, obje
     with pytest.raises(OptionInvalid) as caught:
         read_options(context)
     assert str(caught.value).startswith(said)
+
+
+def test_the_page_about_deploying_has_the_table_of_options() -> None:
+    assert options_table() in (ROOT / "docs/deploy.md").read_text(encoding="utf-8")

@@ -7,6 +7,7 @@ import pytest
 from tests.infra.conftest import Cloud
 
 ACCEPTED = {
+    "AwsSolutions-L1": {"gateway/AdminFunction"},
     "AwsSolutions-SMG4": {"storage/anthropicSecret"},
 }
 

@@ -1,0 +1,69 @@
+"""Our Lambda function: a role that may do what is named and nothing else, logs that end, Python on arm64."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import aws_cdk as cdk
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_logs as logs
+
+from infra.bundle import function_code
+from infra.stack import Stack
+
+
+class Function(lambda_.Function):
+    """A function of `functions/NAME`. Its role may write its own log and what `rights` say."""
+
+    def __init__(
+        self,
+        stack: Stack,
+        name: str,
+        description: str,
+        *,
+        layers: Sequence[lambda_.ILayerVersion],
+        environment: Mapping[str, str],
+        rights: Sequence[iam.PolicyStatement],
+        timeout: cdk.Duration,
+        memory_mb: int,
+        reserved_concurrency: int = 0,
+    ) -> None:
+        part = name.capitalize()
+        log = _log_group(stack, f"{part}Log")
+        role = iam.Role(
+            stack,
+            f"{part}Role",
+            assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"),
+            description=f"farebox {stack.options.stage}: what the {name} function may do",
+        )
+        write_log = iam.PolicyStatement(
+            actions=["logs:CreateLogStream", "logs:PutLogEvents"], resources=[log.log_group_arn]
+        )
+        iam.Policy(stack, f"{part}Policy", roles=[role], statements=[write_log, *rights])
+        super().__init__(
+            stack,
+            f"{part}Function",
+            description=f"farebox {stack.options.stage}: {description}",
+            code=function_code(name),
+            handler="handler.handler",
+            runtime=lambda_.Runtime.PYTHON_3_13,
+            architecture=lambda_.Architecture.ARM_64,
+            layers=list(layers),
+            environment=dict(environment),
+            role=role,
+            timeout=timeout,
+            memory_size=memory_mb,
+            log_group=log,
+            logging_format=lambda_.LoggingFormat.JSON,
+            reserved_concurrent_executions=reserved_concurrency or None,
+        )
+
+
+def _log_group(stack: Stack, name: str) -> logs.LogGroup:
+    made = logs.LogGroup(stack, name, removal_policy=stack.removal)
+    plain = made.node.default_child
+    assert isinstance(plain, logs.CfnLogGroup)
+    # CDK's own property takes names such as ONE_MONTH; ours is the number of days that CloudWatch knows.
+    plain.retention_in_days = stack.options.log_days
+    return made

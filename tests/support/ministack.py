@@ -1,4 +1,4 @@
-"""DynamoDB for tests: MiniStack in an environment of its own, one process for each that runs tests.
+"""AWS for tests: MiniStack in an environment of its own, one process for each that runs tests.
 
 Its locks are apart from ours, since it pins another botocore. Where it cannot be installed, tests that need
 it skip and say why. What it does not do as DynamoDB does is listed in docs/ledger-dynamodb.md.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -15,7 +16,8 @@ import tempfile
 import time
 import urllib.request
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -37,12 +39,25 @@ class Ministack:
 
 @pytest.fixture(scope="session")
 def ministack() -> Iterator[Ministack]:
-    """Start MiniStack once for all tests of this process."""
+    """Start DynamoDB and Secrets Manager once for all tests of this process."""
+    with _started({"SERVICES": "dynamodb,secretsmanager"}) as server:
+        yield server
+
+
+@pytest.fixture
+def whole_ministack() -> Iterator[Ministack]:
+    """Start every service, for one test; functions run as processes with this machine's Python."""
+    with _started({"LAMBDA_EXECUTOR": "local"}) as server:
+        yield server
+
+
+@contextmanager
+def _started(chosen: Mapping[str, str]) -> Iterator[Ministack]:
     try:
         program = _installed()
     except (OSError, subprocess.SubprocessError) as error:
         pytest.skip(f"MiniStack cannot be installed: {error}")
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         port = _free_port()
         # Nothing of the machine's own AWS settings leaks in.
         environment = {
@@ -51,18 +66,25 @@ def ministack() -> Iterator[Ministack]:
             "TMPDIR": folder,
             "GATEWAY_PORT": str(port),
             "BIND_HOST": HOST,
-            "SERVICES": "dynamodb,secretsmanager",
             "LOG_LEVEL": "ERROR",
+            **chosen,
         }
         with (Path(folder) / "log").open("w+b") as log:
             process = subprocess.Popen(
-                [program], cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                [program],
+                cwd=folder,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
             try:
                 _wait_until_ready(process, port, log.name)
                 yield Ministack(port)
             finally:
-                process.kill()
+                # The whole group, since it runs functions as children.
+                os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
 
 

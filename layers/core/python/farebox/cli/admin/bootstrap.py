@@ -57,8 +57,9 @@ def bootstrap(
         return
     say("The first admin key, shown once. For the commands of farebox:")
     say(f"  export FAREBOX_URL={told['admin_url']} FAREBOX_ADMIN_KEY={told['admin_key']}")
-    say("Then apply a policy and hand out gateway keys; Claude Code's ANTHROPIC_BASE_URL is:")
-    say(f"  {told['base_url']}")
+    say("Then apply a policy and hand out gateway keys.")
+    if told["base_url"] is not None:
+        say(f"Claude Code's ANTHROPIC_BASE_URL is {told['base_url']}")
 
 
 def _outputs(session: boto3.Session, stack: str) -> dict[str, str]:

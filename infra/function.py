@@ -30,7 +30,7 @@ class Function(lambda_.Function):
         reserved_concurrency: int = 0,
     ) -> None:
         part = name.capitalize()
-        log = _log_group(stack, f"{part}Log")
+        log = log_group(stack, f"{part}Log")
         role = iam.Role(
             stack,
             f"{part}Role",
@@ -60,7 +60,8 @@ class Function(lambda_.Function):
         )
 
 
-def _log_group(stack: Stack, name: str) -> logs.LogGroup:
+def log_group(stack: Stack, name: str) -> logs.LogGroup:
+    """Make a log that ends after the days asked for, and with its stack where data is not kept."""
     made = logs.LogGroup(stack, name, removal_policy=stack.removal)
     plain = made.node.default_child
     assert isinstance(plain, logs.CfnLogGroup)

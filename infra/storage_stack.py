@@ -8,6 +8,7 @@ from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_secretsmanager as secretsmanager
 
 from farebox.adapters.aws.tables import EXPIRES_AT, TABLES, Index, Table, TableNames
+from infra.emptying import bound_log_of_emptying
 from infra.options import Options
 from infra.stack import Stack, acknowledge
 
@@ -31,6 +32,8 @@ class StorageStack(Stack):
             server_access_logs_bucket=self.log_bucket,
             server_access_logs_prefix="s3/",
         )
+        if not options.keep_data:
+            bound_log_of_emptying(self)
         self.secret_prefix = f"farebox/{options.stage}/"
         for name in options.secrets:
             self._secret(name)

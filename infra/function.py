@@ -9,8 +9,8 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 
-from infra.bundle import function_code
-from infra.stack import Stack
+from infra.bundle import PYTHON, function_code
+from infra.stack import Stack, acknowledge
 
 
 class Function(lambda_.Function):
@@ -40,7 +40,7 @@ class Function(lambda_.Function):
         write_log = iam.PolicyStatement(
             actions=["logs:CreateLogStream", "logs:PutLogEvents"], resources=[log.log_group_arn]
         )
-        iam.Policy(stack, f"{part}Policy", roles=[role], statements=[write_log, *rights])
+        policy = iam.Policy(stack, f"{part}Policy", roles=[role], statements=[write_log, *rights])
         super().__init__(
             stack,
             f"{part}Function",
@@ -58,6 +58,8 @@ class Function(lambda_.Function):
             logging_format=lambda_.LoggingFormat.JSON,
             reserved_concurrent_executions=reserved_concurrency or None,
         )
+        self.policy = policy
+        acknowledge(self, "L1", f"farebox is tested on Python {PYTHON}, and moves when its suite has.")
 
 
 def log_group(stack: Stack, name: str) -> logs.LogGroup:

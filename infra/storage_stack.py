@@ -35,8 +35,7 @@ class StorageStack(Stack):
         if not options.keep_data:
             bound_log_of_emptying(self)
         self.secret_prefix = f"farebox/{options.stage}/"
-        for name in options.secrets:
-            self._secret(name)
+        self.secrets = [self._secret(name) for name in options.secrets]
 
     def _table(self, table: Table) -> dynamodb.Table:
         made = dynamodb.Table(
@@ -79,7 +78,7 @@ class StorageStack(Stack):
             **more,
         )
 
-    def _secret(self, name: str) -> None:
+    def _secret(self, name: str) -> secretsmanager.Secret:
         """Make a place for a credential. It holds a random text until the operator puts the real one."""
         secret = secretsmanager.Secret(
             self,
@@ -91,6 +90,7 @@ class StorageStack(Stack):
         acknowledge(
             secret, "SMG4", "A provider's credential is made and rotated at the provider, not by AWS."
         )
+        return secret
 
 
 def _attribute(name: str, kind: str = "S") -> dynamodb.Attribute:

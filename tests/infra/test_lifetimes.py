@@ -28,7 +28,12 @@ KEPT = {
         "CacheBucket41D9D0B0": BUCKET,
         "anthropicSecret2DD5A355": SECRET,
     },
-    "gateway": {"AdminLog0817AE72": LOG, "AdminFunctionFunctionUrl424688C0": URL},
+    "gateway": {
+        "ProxyLog31824366": LOG,
+        "ProxyLiveFunctionUrl4F0FE19C": URL,
+        "AdminLog0817AE72": LOG,
+        "AdminFunctionFunctionUrl424688C0": URL,
+    },
 }
 ONLY_WHERE_DATA_GOES = {"EmptyingLogB4806DDF"}
 

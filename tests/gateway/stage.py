@@ -31,6 +31,9 @@ from farebox.gateway.incoming import IncomingRequest
 from farebox.gateway.limit import Limits
 from farebox.gateway.pipeline import Gateway
 from farebox.gateway.reserve import HoldTerms
+from farebox.gateway.route import Trying
+from farebox.gateway.routing.patience import Patience
+from farebox.gateway.routing.sending import Sender
 from farebox.gateway.settle import Settler
 from farebox.gateway.stream import MeteredStream
 from farebox.http.admin.apply import apply_document
@@ -220,20 +223,22 @@ def _wired(
     backlog = Backlog(ledger)
     prices = PriceData().book()
     environment = {"SECRET": SECRET}
+    providers = Providers(transport, {"demo": DemoTransport()}, Timeouts())
     gateway = Gateway(
         keys=store.keys,
         policies=store.policies,
         ledger=ledger,
         secrets=LocalSecrets(environment),
-        providers=Providers(transport, {"demo": DemoTransport()}, Timeouts()),
+        providers=providers,
         prices=prices,
         settler=Settler(ledger, events, leases, prices, inputs, backlog, status_of),
         inputs=inputs,
         limits=Limits(LocalRateLimits(store.database), clock, terms.lease_ms),
         leases=leases,
+        trying=Trying(Sender(providers, silence_ms=15_000), prices, Patience(), clock, randomness),
         clock=clock,
+        randomness=randomness,
         terms=terms,
-        ping_ms=15_000,
     )
     return Stage(
         clock=clock,

@@ -20,7 +20,7 @@ from farebox.domain.price import PriceOverride, Rates
 from farebox.domain.price.override import OverrideRow
 from farebox.domain.record import Billing, RequestRecord
 from farebox.domain.routing.tree import Leaf
-from farebox.domain.usage import Served, Usage
+from farebox.domain.usage import Served, Usage, used_tokens
 from farebox.gateway.charging.amounts import (
     Spent,
     booked_touches,
@@ -29,7 +29,6 @@ from farebox.gateway.charging.amounts import (
     quoted_tokens,
     requoted_touches,
     used_picodollars,
-    used_tokens,
 )
 from farebox.gateway.charging.journal import Journal
 from farebox.gateway.incoming import IncomingRequest

@@ -6,12 +6,8 @@ import pytest
 
 from tests.infra.conftest import Cloud
 
-BEDROCK = "AwsSolutions-IAM5[Resource::arn:<AWS::Partition>:bedrock:*:"
 ACCEPTED = {
-    f"{BEDROCK}:foundation-model/anthropic.*]": {"gateway/ProxyPolicy"},
-    f"{BEDROCK}<AWS::AccountId>:inference-profile/*anthropic.*]": {"gateway/ProxyPolicy"},
-    f"{BEDROCK}<AWS::AccountId>:application-inference-profile/*]": {"gateway/ProxyPolicy"},
-    "AwsSolutions-L1": {"gateway/AdminFunction", "gateway/ProxyFunction"},
+    "AwsSolutions-L1": {"gateway/AdminFunction"},
     "AwsSolutions-SMG4": {"storage/anthropicSecret"},
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -29,6 +30,11 @@ class FixedClock:
 
     def monotonic_ms(self) -> int:
         return (self.moment - NOON) // timedelta(milliseconds=1)
+
+    async def sleep_ms(self, duration_ms: int) -> None:
+        """Pass over the time at once; others run meanwhile."""
+        self.advance(timedelta(milliseconds=duration_ms))
+        await asyncio.sleep(0)
 
     def advance(self, step: timedelta) -> None:
         self.moment += step

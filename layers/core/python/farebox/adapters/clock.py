@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from datetime import UTC, datetime
@@ -17,6 +18,10 @@ class SystemClock:
     def monotonic_ms(self) -> int:
         """Give a clock that never goes back, for durations."""
         return time.monotonic_ns() // 1_000_000
+
+    async def sleep_ms(self, duration_ms: int) -> None:
+        """Wait so long while others run."""
+        await asyncio.sleep(duration_ms / 1000)
 
 
 class SystemRandomness:

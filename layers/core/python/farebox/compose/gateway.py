@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from farebox.adapters.price_data import PriceData
 from farebox.compose.settings import Settings
-from farebox.domain.price import PriceBook
 from farebox.gateway.charging.backlog import Backlog
 from farebox.gateway.charging.known_inputs import KnownInputs
 from farebox.gateway.charging.leases import Leases
 from farebox.gateway.limit import Limits
 from farebox.gateway.pipeline import Gateway
 from farebox.gateway.reserve import HoldTerms
+from farebox.gateway.route import Trying
+from farebox.gateway.routing.patience import Patience
+from farebox.gateway.routing.sending import Sender
 from farebox.gateway.settle import Settler
-from farebox.ports import Clock, EventBus, Keys, Ledger, Policies, RateLimiter, Secrets
+from farebox.ports import Clock, EventBus, Keys, Ledger, Policies, Randomness, RateLimiter, Secrets
 from farebox.providers.demo.transport import DemoTransport
 from farebox.providers.registry import Providers
 from farebox.wire.http import Timeouts, Transport
@@ -32,6 +35,7 @@ class GatewayPorts:
     events: EventBus
     transport: Transport
     clock: Clock
+    randomness: Randomness
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +48,11 @@ class WiredGateway:
 
 
 def wire_gateway(
-    ports: GatewayPorts, settings: Settings, prices: PriceBook, *, status_of: Callable[[BaseException], int]
+    ports: GatewayPorts, settings: Settings, *, status_of: Callable[[BaseException], int]
 ) -> WiredGateway:
     """Wire the pipeline. `status_of` gives the HTTP status that an exception is answered with."""
-    inputs = KnownInputs()
+    prices, inputs = PriceData().book(), KnownInputs()
+    providers = Providers(ports.transport, {"demo": DemoTransport()}, _timeouts(settings))
     lease_ms = settings.hold_lease_s * 1000
     leases, backlog = Leases(ports.ledger, ports.clock, lease_ms), Backlog(ports.ledger)
     gateway = Gateway(
@@ -55,15 +60,16 @@ def wire_gateway(
         policies=ports.policies,
         ledger=ports.ledger,
         secrets=ports.secrets,
-        providers=Providers(ports.transport, {"demo": DemoTransport()}, _timeouts(settings)),
+        providers=providers,
         prices=prices,
         settler=Settler(ports.ledger, ports.events, leases, prices, inputs, backlog, status_of),
         inputs=inputs,
         limits=Limits(ports.rate_limiter, ports.clock, lease_ms),
         leases=leases,
+        trying=Trying(Sender(providers, settings.ping_ms), prices, Patience(), ports.clock, ports.randomness),
         clock=ports.clock,
+        randomness=ports.randomness,
         terms=HoldTerms(lease_ms, settings.hold_wait_ms),
-        ping_ms=settings.ping_ms,
     )
     return WiredGateway(gateway, leases, backlog)
 

@@ -312,7 +312,7 @@ class UpstreamUnreachable(UpstreamFault):
 
 @dataclass(eq=False)
 class UpstreamTimeout(UpstreamFault):
-    """`waited_for` is 'connect', 'first_byte', 'idle' or 'total'."""
+    """`waited_for` is 'connect', 'first_byte', 'content', 'idle' or 'total'."""
 
     host: str
     waited_for: str
@@ -320,7 +320,12 @@ class UpstreamTimeout(UpstreamFault):
 
     @property
     def message(self) -> str:
-        what = {"connect": "a connection", "first_byte": "the first byte", "idle": "the next byte"}
+        what = {
+            "connect": "a connection",
+            "first_byte": "the first byte",
+            "content": "the first content",
+            "idle": "the next byte",
+        }
         waited = what.get(self.waited_for, "the whole answer")
         return f"Waited {self.timeout_ms} ms for {waited} from the provider at {self.host}."
 

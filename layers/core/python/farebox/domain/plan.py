@@ -15,6 +15,7 @@ from farebox.domain.identity import GatewayKey
 from farebox.domain.price import Rates
 from farebox.domain.record import Billing
 from farebox.domain.routing.tree import Leaf, Node
+from farebox.domain.routing.walk import Chooser
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +98,9 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Immutable. `tree` says in which order targets are tried, and `option_of` gives what one of them means
-    for this request, as of one policy; it raises a `Refusal` where key, workspace or provider do not admit
-    it. `model` is as asked for, without the provider's name.
+    """Immutable. `tree` and `chooser` say in which order targets are tried, and `option_of` gives what one of
+    them means for this request, as of one policy; it raises a `Refusal` where key, workspace or provider do
+    not admit it. `model` is as asked for, without the provider's name.
     """
 
     request_id: str
@@ -109,4 +110,5 @@ class Plan:
     is_stream: bool
     session_id: str | None
     tree: Node
+    chooser: Chooser
     option_of: Callable[[Leaf], Option]

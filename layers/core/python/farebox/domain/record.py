@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
-from farebox.domain.budget import Subject, subject_of
-from farebox.domain.usage import CostStatus, Usage
+from farebox.domain.budget import Budget, Subject, Touch, Unit, added_up, subject_of, touches
+from farebox.domain.usage import CostStatus, Usage, used_tokens
 
 
 class Outcome(StrEnum):
@@ -39,7 +39,9 @@ class Billing(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One try at one target. `status` is None when no answer came."""
+    """One try at one target. `status` is None when no answer came; `option_path` is where in the config the
+    target stands; `reason` says why what came was no answer.
+    """
 
     provider: str
     model: str
@@ -50,6 +52,8 @@ class Attempt:
     charged_picodollars: int
     duration_ms: int
     upstream_request_id: str | None = None
+    option_path: str = "config"
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,14 +98,43 @@ class RequestRecord:
 
 
 def record_subject(record: RequestRecord) -> Subject:
-    """Give the subject of a recorded request, as budgets see it."""
+    """Give the subject of a recorded request at its last target, as budgets see it."""
+    return _subject(record, record.provider, record.model)
+
+
+def booked_on(budgets: Iterable[Budget], record: RequestRecord) -> tuple[Touch, ...]:
+    """Give what a recorded request draws on these budgets: each attempt on those of its own provider and
+    model. What is charged beyond the attempts is the last target's.
+    """
+    counted = tuple(budgets)
+    return added_up(
+        replace(
+            touch, amount=charged if touch.budget.unit is Unit.USD else used_tokens(touch.budget.count, usage)
+        )
+        for subject, charged, usage in _shares(record)
+        for touch in touches(counted, subject, record.at)
+    )
+
+
+def _shares(record: RequestRecord) -> list[tuple[Subject, int, Usage]]:
+    spent = [
+        (_subject(record, each.provider, each.model), each.charged_picodollars, each.usage or Usage())
+        for each in record.attempts
+    ]
+    rest = record.charged_picodollars - sum(charged for _, charged, _ in spent)
+    if rest or not spent:
+        spent.append((record_subject(record), rest, Usage() if spent else record.usage))
+    return spent
+
+
+def _subject(record: RequestRecord, provider: str | None, model: str) -> Subject:
     return subject_of(
         organisation=record.organisation,
         workspace=record.workspace,
         key=record.key,
         user=record.user,
-        provider=record.provider,
-        model=record.model,
+        provider=provider,
+        model=model,
         session=record.session_id,
         agent=record.agent_id,
         metadata=record.metadata,

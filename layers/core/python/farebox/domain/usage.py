@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -58,6 +58,17 @@ def prompt_tokens(counters: Usage | Iteration) -> int:
     """Add up everything the model read, by which long-prompt prices are decided."""
     writes = counters.cache_write_5m_tokens + counters.cache_write_1h_tokens
     return counters.input_tokens + counters.cache_read_tokens + writes
+
+
+def used_tokens(classes: Iterable[str], usage: Usage) -> int:
+    """Count used tokens in the classes that a token budget counts."""
+    by_class = {
+        "input": usage.input_tokens,
+        "cache_read": usage.cache_read_tokens,
+        "cache_write": usage.cache_write_5m_tokens + usage.cache_write_1h_tokens,
+        "output": usage.output_tokens,
+    }
+    return sum(by_class[name] for name in set(classes))
 
 
 @dataclass(frozen=True, slots=True)

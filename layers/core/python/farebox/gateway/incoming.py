@@ -8,26 +8,40 @@ from dataclasses import dataclass, field
 from farebox.wire.headers import find
 from farebox.wire.http import Headers
 
+RETRIES_EXHAUSTED = -1
+"""What is told in the place of a number of retries where all of them failed."""
 
-def handling_headers(provider: str | None, option_path: str) -> Headers:
-    """Give the headers that say how a request was handled, as x-farebox-* and as Portkey names them."""
-    told = [
-        (b"provider", (provider or "").encode()),
-        (b"cache-status", b"DISABLED"),
-        (b"retry-attempt-count", b"0"),
-        (b"last-used-option-index", option_path.encode()),
-    ]
-    return [
-        (prefix + name, value) for name, value in told if value for prefix in (b"x-farebox-", b"x-portkey-")
-    ]
+
+@dataclass(slots=True)
+class Handling:
+    """How a request is being handled, as far as it has come. Every answer tells it, refusals too."""
+
+    provider: str | None = None
+    option_path: str = "config"
+    retries: int = 0
+    cache_status: str = "DISABLED"
+
+    def headers(self) -> Headers:
+        """Give it as headers, as x-farebox-* and as Portkey names them."""
+        told = (
+            (b"provider", self.provider or ""),
+            (b"cache-status", self.cache_status),
+            (b"retry-attempt-count", str(self.retries)),
+            (b"last-used-option-index", self.option_path),
+        )
+        return [
+            (prefix + name, value.encode())
+            for name, value in told
+            if value
+            for prefix in (b"x-farebox-", b"x-portkey-")
+        ]
 
 
 @dataclass(frozen=True, slots=True)
 class IncomingRequest:
     """`operation` is messages or count_tokens. `read_body` reads it once and raises `BodyTooLarge`.
 
-    `request_id` is ours; every answer carries it. A refusal carries `handling`, which is replaced once a
-    target is chosen.
+    `request_id` is ours; every answer carries it, and what is known of its `handling` by then.
     """
 
     request_id: str
@@ -35,7 +49,7 @@ class IncomingRequest:
     query: bytes
     headers: Headers
     read_body: Callable[[], Awaitable[bytes]]
-    handling: Headers = field(default_factory=lambda: handling_headers(None, "config"))
+    handling: Handling = field(default_factory=Handling)
 
     def farebox_header(self, name: bytes) -> str | None:
         """Give `x-farebox-NAME`, else its Portkey twin."""

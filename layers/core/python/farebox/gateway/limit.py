@@ -16,7 +16,8 @@ from farebox.domain.budget.brake import brake_and_cap, session_of
 from farebox.domain.budget.rate_limit import AGENT_REMEMBERED, Draw, Level, LimitUnit, shortest
 from farebox.domain.errors import BrakeExceeded, RateLimited, StoreFault
 from farebox.domain.plan import Option, Quote
-from farebox.gateway.charging.amounts import Spent, used_tokens
+from farebox.domain.usage import used_tokens
+from farebox.gateway.charging.amounts import Spent
 from farebox.ports import Clock, RateLimiter
 from farebox.wire.http import Headers
 from farebox.wire.limit_headers import limit_headers, whole_seconds
@@ -36,19 +37,22 @@ _log = logging.getLogger("farebox.limit")
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """What one request drew. `headers` tell the client what is left."""
+    """What one request has drawn: the draws by the moment of each step. `levels` are where the limits of its
+    present target stood; `headers` tell the client what is left.
+    """
 
     limits: Limits
     request_id: str
-    draws: tuple[Draw, ...]
-    at: datetime
+    drawn: tuple[tuple[datetime, tuple[Draw, ...]], ...]
+    levels: tuple[Level, ...]
     headers: Headers
 
     async def end(self, spent: Sequence[Spent]) -> None:
         """Put the true amounts in the place of what was drawn; nothing counts of a request that was never
         sent. A store that cannot answer leaves the estimate standing and the lease to run out.
         """
-        await self.limits.end(self, _corrections(self.draws, spent))
+        self.limits.forget(self.request_id)
+        await self.limits.correct(self.request_id, self.drawn, spent)
 
 
 class Limits:
@@ -59,35 +63,53 @@ class Limits:
         self._open: dict[str, tuple[Draw, ...]] = {}
         self._renewing: asyncio.Task[None] | None = None
 
-    async def admit(self, request_id: str, option: Option) -> Admission | None:
-        """Draw on all limits of a target in one step, or on none; None when it touches none.
+    async def admit(
+        self, request_id: str, option: Option, before: Admission | None = None, spent: Sequence[Spent] = ()
+    ) -> Admission | None:
+        """Draw in one step on all limits of a target that were not drawn on `before`, or on none of them;
+        then give back what the target that was left does not share. None where nothing is drawn.
 
         Raises `RateLimited` or `BrakeExceeded` for the limit that stands in the way for longest, and
-        `StoreFault`.
+        `StoreFault`; then all is as it was.
         """
-        if not option.draws:
-            return None
+        drawn = before.drawn if before is not None else ()
+        known = {_key(draw) for _, draws in drawn for draw in draws}
+        wanted = {_key(draw) for draw in option.draws}
+        if wanted == known:
+            return before
         now = self._clock.now()
-        draws = tuple(_priced(draw, option.quote) for draw in option.draws)
-        levels = await self._limiter.admit(draws, now, self._leases_until(now))
-        short = shortest(levels)
-        if short is not None:
-            raise _refusal(short, levels, now)
-        self._keep(request_id, draws)
-        return Admission(self, request_id, draws, now, limit_headers(levels, now))
+        new = tuple(_priced(draw, option.quote) for draw in option.draws if _key(draw) not in known)
+        levels = await self._drawn(new, now)
+        kept = tuple((at, tuple(draw for draw in draws if _key(draw) in wanted)) for at, draws in drawn)
+        left = tuple((at, tuple(draw for draw in draws if _key(draw) not in wanted)) for at, draws in drawn)
+        self._keep(request_id, [draw for _, draws in (*kept, (now, new)) for draw in draws])
+        await self.correct(request_id, left, spent)
+        standing = [level for level in (before.levels if before else ()) if _key(level.draw) in wanted]
+        levels = (*standing, *levels)
+        return Admission(self, request_id, (*kept, (now, new)), levels, limit_headers(levels, now))
 
-    async def end(self, admission: Admission, corrections: Sequence[Draw]) -> None:
-        """Correct what an admission drew, and stop renewing it."""
-        self._open.pop(admission.request_id, None)
+    def forget(self, request_id: str) -> None:
+        """Stop renewing the places of a request that is over."""
+        self._open.pop(request_id, None)
         if not self._open and self._renewing is not None:
             self._renewing.cancel()
             self._renewing = None
-        if not corrections:
-            return
-        try:
-            await self._limiter.correct(corrections, admission.at)
-        except StoreFault as fault:
-            _log.warning("rate limits of %s are not corrected: %s", admission.request_id, fault)
+
+    async def correct(
+        self,
+        request_id: str,
+        drawn: Sequence[tuple[datetime, Sequence[Draw]]],
+        spent: Sequence[Spent],
+    ) -> None:
+        """Put what attempts really used in the place of what was drawn."""
+        for at, draws in drawn:
+            corrections = _corrections(draws, spent)
+            if not corrections:
+                continue
+            try:
+                await self._limiter.correct(corrections, at)
+            except StoreFault as fault:
+                _log.warning("rate limits of %s are not corrected: %s", request_id, fault)
 
     async def renew(self) -> None:
         """Move the lease of every place that this process's requests have."""
@@ -97,6 +119,15 @@ class Limits:
         except StoreFault as fault:
             _log.warning("places of %d requests not renewed: %s", len(self._open), fault)
 
+    async def _drawn(self, draws: Sequence[Draw], now: datetime) -> tuple[Level, ...]:
+        if not draws:
+            return ()
+        levels = tuple(await self._limiter.admit(draws, now, self._leases_until(now)))
+        short = shortest(levels)
+        if short is not None:
+            raise _refusal(short, levels, now)
+        return levels
+
     def _leases_until(self, now: datetime) -> dict[LimitUnit, datetime]:
         return {
             LimitUnit.CONCURRENT: now + timedelta(milliseconds=self._lease_ms),
@@ -105,6 +136,7 @@ class Limits:
 
     def _keep(self, request_id: str, draws: Sequence[Draw]) -> None:
         places = tuple(draw for draw in draws if draw.limit.unit is LimitUnit.CONCURRENT)
+        self._open.pop(request_id, None)
         if places:
             self._open[request_id] = places
             if self._renewing is None or self._renewing.done():
@@ -143,7 +175,11 @@ def _corrections(draws: Sequence[Draw], spent: Sequence[Spent]) -> tuple[Draw, .
 
 
 def _draws_on(option: Option, draw: Draw) -> bool:
-    return any((each.limit.key, each.bucket) == (draw.limit.key, draw.bucket) for each in option.draws)
+    return any(_key(each) == _key(draw) for each in option.draws)
+
+
+def _key(draw: Draw) -> tuple[str, str]:
+    return draw.limit.key, draw.bucket
 
 
 def _refusal(short: Level, levels: Sequence[Level], now: datetime) -> RateLimited | BrakeExceeded:

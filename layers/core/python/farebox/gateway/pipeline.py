@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
-from farebox.domain.errors import UpstreamCut
-from farebox.domain.plan import Option
+from farebox.domain.errors import CredentialUnavailable, Refusal, UpstreamCut
+from farebox.domain.plan import Option, Plan
 from farebox.domain.price import ListedModel, PriceBook
 from farebox.gateway.authenticate import authenticate, with_metadata
 from farebox.gateway.charging.hidden_output import HiddenOutput
@@ -15,21 +15,22 @@ from farebox.gateway.charging.known_inputs import KnownInputs
 from farebox.gateway.charging.leases import Leases
 from farebox.gateway.charging.meter import StreamMeter
 from farebox.gateway.charging.quota import Quota
-from farebox.gateway.incoming import IncomingRequest, handling_headers
-from farebox.gateway.limit import Limits
+from farebox.gateway.incoming import IncomingRequest
+from farebox.gateway.limit import Admission, Limits
 from farebox.gateway.reserve import HoldTerms, mark_exhausted, reserve
 from farebox.gateway.resolve import resolve
-from farebox.gateway.route import outgoing_call, route
+from farebox.gateway.route import Attempts, Trying
 from farebox.gateway.routing.models import listed_models
 from farebox.gateway.routing.relay import answer_headers, breaks_off, is_event_stream, read_whole
+from farebox.gateway.routing.sending import outgoing_call
 from farebox.gateway.routing.targets import find_targets, first_leaf
 from farebox.gateway.settle import Settler
 from farebox.gateway.stream import Answer, MeteredStream
-from farebox.ports import Clock, Keys, Ledger, Policies, Secrets
+from farebox.ports import Clock, Keys, Ledger, Policies, Randomness, Secrets
 from farebox.providers.registry import Providers
 from farebox.wire.http import HttpAnswer
 from farebox.wire.limit_headers import with_limits
-from farebox.wire.messages import read_head
+from farebox.wire.messages import MessagesHead, read_head
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +47,10 @@ class Gateway:
     leases: Leases
     inputs: KnownInputs
     limits: Limits
+    trying: Trying
     clock: Clock
+    randomness: Randomness
     terms: HoldTerms
-    ping_ms: int
 
     async def answer(self, request: IncomingRequest) -> Answer:
         """Do everything that may still say no, and return with the first byte in hand.
@@ -75,22 +77,36 @@ class Gateway:
                 prices=self.prices,
                 providers=self.providers,
                 inputs=self.inputs,
+                randomness=self.randomness,
                 now=now,
             )
-            option = journal.option = plan.option_of(first_leaf(plan.tree))
-            request.handling[:] = handling_headers(option.target.provider.slug, option.leaf.path)
-            call = await outgoing_call(request, body, head, option.target, caller, self.secrets)
-            journal.admission = await self.limits.admit(plan.request_id, option)
-            journal.hold = await reserve(option, journal, self.ledger, self.clock, self.terms)
-            self.leases.keep(journal.hold)
-            source = await route(option, call, journal, self.providers, self.prices, silence_ms=self.ping_ms)
-            return await self._relay(source, option, journal)
+            return await self._first_answer(plan, body, head, journal)
         except BaseException as ending:
             await self.settler.failed(journal, ending)
             raise
 
+    async def _first_answer(self, plan: Plan, body: bytes, head: MessagesHead, journal: Journal) -> Answer:
+        """Admit the request at one target after another, each at its own price, until one answers."""
+        request, caller = journal.request, plan.caller
+        attempts = Attempts(plan, journal, self.trying)
+        admission: Admission | None = None
+        while (option := await attempts.next()) is not None:
+            try:
+                call = await outgoing_call(request, body, head, option.target, caller, self.secrets)
+                admission = await self.limits.admit(plan.request_id, option, admission, journal.spent)
+                journal.admission = admission
+                journal.hold = await reserve(option, journal, self.ledger, self.clock, self.terms)
+                self.leases.keep(journal.hold)
+                source = await attempts.send(option, call)
+            except (Refusal, CredentialUnavailable) as refusal:
+                attempts.refused(refusal)
+            else:
+                if source is not None:
+                    return await self._relay(source, option, journal)
+        return await self._relay(*attempts.last_word(), journal)
+
     async def _relay(self, source: HttpAnswer, option: Option, journal: Journal) -> Answer:
-        headers = answer_headers(source, option.target, journal.caller, journal.request, option.leaf.path)
+        headers = answer_headers(source, journal.caller, journal.request)
         if journal.admission is not None:
             headers = with_limits(headers, journal.admission.headers)
         if not is_event_stream(source):
@@ -120,11 +136,11 @@ class Gateway:
         targets = find_targets(request, head, caller, policy)
         leaf = first_leaf(targets.tree)
         target = targets.target(leaf)
-        request.handling[:] = handling_headers(target.provider.slug, leaf.path)
+        request.handling.provider, request.handling.option_path = target.provider.slug, leaf.path
         self.providers.of(target.provider)  # refuses kinds that are not served, credential unread
         call = await outgoing_call(request, body, head, target, caller, self.secrets)
         source = await self.providers.send(target.provider, call)
-        headers = answer_headers(source, target, caller, request, leaf.path)
+        headers = answer_headers(source, caller, request)
         return Answer(source.status, headers, await read_whole(source))
 
     async def models(self, request: IncomingRequest) -> tuple[ListedModel, ...]:

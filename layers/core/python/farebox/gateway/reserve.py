@@ -11,6 +11,7 @@ from farebox.domain.budget import Shortage
 from farebox.domain.budget.brake import brake_and_cap, session_of
 from farebox.domain.errors import BrakeSpent, BudgetExhausted, BudgetHeld, StoreFault
 from farebox.domain.plan import Option
+from farebox.domain.record import RequestRecord
 from farebox.gateway.charging.amounts import held_touches, quoted_picodollars
 from farebox.gateway.charging.journal import Journal
 from farebox.ports import Clock, Hold, Ledger
@@ -43,10 +44,10 @@ async def reserve(
     """
     held = journal.hold
     blocking = held_touches(option, option.quote, journal.spent)
-    if held is not None and held.touches == blocking:
+    draft = journal.draft(quoted_picodollars(option.rates, option.quote))
+    if held is not None and held.touches == blocking and _books_alike(held.draft, draft):
         return held
     step, sequence = (ledger.reserve, 0) if held is None else (ledger.top_up, held.sequence + 1)
-    draft = journal.draft(quoted_picodollars(option.rates, option.quote))
     give_up_at_ms = clock.monotonic_ms() + terms.wait_ms
     wait_ms = FIRST_WAIT_MS
     while True:
@@ -65,6 +66,15 @@ async def reserve(
             raise refusal(shortage)
         await asyncio.sleep(wait_ms / 1000)
         wait_ms = min(wait_ms * 2, LONGEST_WAIT_MS)
+
+
+def _books_alike(one: RequestRecord, other: RequestRecord) -> bool:
+    """Whether the sweeper would book the same of two drafts, on budgets that do not block too."""
+    return (one.provider, one.model, one.charged_picodollars) == (
+        other.provider,
+        other.model,
+        other.charged_picodollars,
+    )
 
 
 def is_exhausted(shortage: Shortage) -> bool:

@@ -9,8 +9,10 @@ from farebox.domain.plan import Caller, Plan
 from farebox.domain.price import PriceBook
 from farebox.gateway.charging.known_inputs import KnownInputs
 from farebox.gateway.incoming import IncomingRequest
+from farebox.gateway.routing.choosing import RequestChooser, facts_of
 from farebox.gateway.routing.options import Options
 from farebox.gateway.routing.targets import find_targets
+from farebox.ports import Randomness
 from farebox.providers.registry import Providers
 from farebox.wire.messages import MessagesHead
 
@@ -26,6 +28,7 @@ def resolve(
     prices: PriceBook,
     providers: Providers,
     inputs: KnownInputs,
+    randomness: Randomness,
     now: datetime,
 ) -> Plan:
     """Decide which targets a request has; what each of them means is worked out when it is its turn.
@@ -43,6 +46,7 @@ def resolve(
         is_stream=head.is_stream,
         session_id=session_id,
         tree=targets.tree,
+        chooser=RequestChooser(session_id, caller.key.id, facts_of(request, caller), randomness),
         option_of=options.of,
     )
 

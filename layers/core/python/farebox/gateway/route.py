@@ -1,64 +1,197 @@
-"""Step four: send the request to its target and come back with the head of an answer."""
+"""Step four: which target is tried, what a failure leads to, and when nothing is left to try."""
 
 from __future__ import annotations
 
-from farebox.domain.config import ProviderSpec, Target
-from farebox.domain.errors import ConfigInvalid, CredentialUnavailable, UpstreamFault
-from farebox.domain.plan import Caller, Option
+from dataclasses import dataclass
+
+from farebox.domain.errors import (
+    BudgetExhausted,
+    BudgetHeld,
+    ConfigInvalid,
+    CredentialMissing,
+    CredentialUnavailable,
+    FareboxError,
+    PolicyRefused,
+    ProviderUnresolved,
+    RateLimited,
+    Refusal,
+)
+from farebox.domain.plan import Option, Plan
 from farebox.domain.price import PriceBook
+from farebox.domain.routing.tree import REFUSED_BY_POLICY
+from farebox.domain.routing.walk import Course
 from farebox.gateway.charging.journal import Journal
-from farebox.gateway.incoming import IncomingRequest
-from farebox.ports import Secrets
+from farebox.gateway.incoming import RETRIES_EXHAUSTED
+from farebox.gateway.routing.failure import Failure, used_by_failure
+from farebox.gateway.routing.patience import Patience
+from farebox.gateway.routing.relay import upstream_request_id
+from farebox.gateway.routing.sending import Sender
+from farebox.ports import Clock, Randomness
 from farebox.providers.base import Call
-from farebox.providers.registry import Providers
 from farebox.wire.http import HttpAnswer
-from farebox.wire.messages import MessagesHead
 
 
-async def route(
-    option: Option, call: Call, journal: Journal, providers: Providers, prices: PriceBook, *, silence_ms: int
-) -> HttpAnswer:
-    """Send the call to an option's target. Raises `UpstreamFault` when there is no answer.
+@dataclass(frozen=True, slots=True)
+class Trying:
+    """What it takes to try, wired once per process."""
 
-    An attempt that never reached the provider is closed here at no cost; any other is closed by whoever ends
-    the request, since a provider bills what it has read (I10 in docs/ledger.md).
+    sender: Sender
+    prices: PriceBook
+    patience: Patience
+    clock: Clock
+    randomness: Randomness
+
+
+class Attempts:
+    """The targets of a plan one after another, each as often as it may be, until one answers.
+
+    Ask for the `next` one, admit the request there, and `send`; a target that does not admit it is `refused`.
+    An attempt that failed is closed, and its cost stands, before anything else is tried.
     """
-    journal.dispatched()
-    try:
-        return await providers.send(option.target.provider, call, silence_ms=silence_ms)
-    except UpstreamFault as fault:
-        if not fault.dispatched:
-            journal.attempted(prices, status=None, reading=None)
-        raise
+
+    def __init__(self, plan: Plan, journal: Journal, trying: Trying) -> None:
+        self._plan, self._journal, self._trying = plan, journal, trying
+        self._course = Course(plan.tree, plan.chooser)
+        self._wait_ms: int | None = None
+        self._retries = 0
+        self._asked: tuple[Option, int] | None = None
+        self._failure: Failure | None = None
+
+    async def next(self) -> Option | None:
+        """Give the target to try, after the wait that a retry asks for; None when nothing is left.
+
+        Raises what the last of them refused with, if none was ever asked.
+        """
+        if self._wait_ms is not None and self._asked is not None:
+            await self._trying.clock.sleep_ms(self._wait_ms)
+            self._wait_ms = None
+            self._retries += 1
+            return self._turn_to(self._asked[0], self._retries)
+        while (leaf := self._course.leaf) is not None:
+            self._retries = 0
+            try:
+                return self._turn_to(self._plan.option_of(leaf), 0)
+            except Refusal as refusal:
+                self.refused(refusal)
+        return None
+
+    def refused(self, refusal: FareboxError) -> None:
+        """Pass over the target that refuses for itself, by its own budget or models, say.
+
+        Raises the refusal where it is the caller's, and where nothing else is left and nothing was asked.
+        """
+        status = refused_status(refusal, self._journal.option)
+        if status is None:
+            raise refusal
+        self._course.move(status)
+        if self._course.leaf is None and self._failure is None:
+            raise refusal
+        if self._asked is not None:
+            self._turn_to(*self._asked)  # it has the last word, if nobody else gets a turn
+
+    async def send(self, option: Option, call: Call) -> HttpAnswer | None:
+        """Send the call, and give the answer: a good one, or the last one there will be. None where something
+        else is to be tried.
+
+        Raises what stands in the place of the last answer, where there is none.
+        """
+        self._asked = option, self._retries
+        sender, is_watched = self._trying.sender, self._is_watched(option)
+        result = await sender.send(option, call, self._journal, is_watched=is_watched)
+        if not isinstance(result, Failure):
+            return result
+        goes_on = self._goes_on(result, option)
+        if not goes_on and result.answer is not None and not result.is_broken:
+            return result.answer  # whoever ends the request closes the attempt
+        await self._close(result, option)
+        if not goes_on:
+            raise result.error
+        return None
+
+    def last_word(self) -> tuple[HttpAnswer, Option]:
+        """Give the answer of the last target that was asked, and that target, when no other one admits the
+        request. Raises what stands in its place, where there is none.
+        """
+        if self._failure is None or self._asked is None:
+            raise RuntimeError("nothing was tried")
+        if self._failure.answer is None or not self._failure.is_whole:
+            raise self._failure.error
+        return self._failure.answer, self._asked[0]
+
+    async def _close(self, failure: Failure, option: Option) -> None:
+        self._failure, answer = failure, failure.answer
+        fold, reading = used_by_failure(failure, option.quote)
+        self._journal.attempted(
+            self._trying.prices,
+            status=answer.status if answer is not None else None,
+            reading=reading,
+            fold=fold,
+            upstream_request_id=upstream_request_id(answer) if answer is not None else None,
+            reason=failure.reason,
+        )
+        if answer is not None and not failure.is_whole:
+            answer.abort()
+            await answer.aclose()
+
+    def _turn_to(self, option: Option, retries: int) -> Option:
+        self._journal.option = option
+        handling = self._journal.request.handling
+        handling.provider, handling.option_path = option.target.provider.slug, option.leaf.path
+        handling.retries = retries
+        return option
+
+    def _is_watched(self, option: Option) -> bool:
+        """Whether it matters how an answer begins. Where nothing else can be tried, bytes pass at once."""
+        leaf = option.leaf
+        return leaf is not self._plan.tree or leaf.retry.attempts > 0 or leaf.timeout_ms is not None
+
+    def _goes_on(self, failure: Failure, option: Option) -> bool:
+        """Decide what comes after a failure: the same target again, another one, or nothing."""
+        trying, retry = self._trying, option.leaf.retry
+        elapsed_ms = trying.clock.monotonic_ms() - self._journal.started_ms
+        self._wait_ms = trying.patience.wait_ms(
+            retry,
+            failure,
+            tried=self._retries,
+            elapsed_ms=elapsed_ms,
+            randomness=trying.randomness,
+            now=trying.clock.now(),
+        )
+        if self._wait_ms is not None:
+            return True
+        if retry.attempts and self._retries == retry.attempts:
+            self._journal.request.handling.retries = RETRIES_EXHAUSTED
+        if elapsed_ms > trying.patience.answer_within_ms:
+            return False
+        self._course.move(failure.status)
+        return self._course.leaf is not None
 
 
-async def outgoing_call(
-    request: IncomingRequest,
-    body: bytes,
-    head: MessagesHead,
-    target: Target,
-    caller: Caller,
-    secrets: Secrets,
-) -> Call:
-    """Put together what goes out. The model is only written over where the target's differs from the body's.
-
-    Raises `CredentialUnavailable`.
+def refused_status(error: FareboxError, option: Option | None) -> int | None:
+    """Give the status that a refusal counts as where it is the target's own; None where it is the caller's,
+    who would be refused anywhere.
     """
-    spec = target.provider
-    return Call(
-        operation=request.operation,
-        query=request.query,
-        headers=request.headers,
-        body=body,
-        is_stream=head.is_stream,
-        model=target.model if target.model != head.model else None,
-        secret=await _secret(spec, secrets) if spec.has_own_credential else None,
-        caller_credential=caller.credential if spec.uses_caller_credential else None,
-    )
+    match error:
+        case PolicyRefused() | ProviderUnresolved():
+            return REFUSED_BY_POLICY
+        case CredentialMissing():
+            return 401
+        case CredentialUnavailable() | ConfigInvalid():
+            return 500
+        case BudgetExhausted() if _is_budget_of_target(error.budget, option):
+            return REFUSED_BY_POLICY
+        case BudgetHeld() if _is_budget_of_target(error.budget, option):
+            return 429
+        case RateLimited() if _is_limit_of_target(error.limit, option):
+            return 429
+    return None
 
 
-async def _secret(spec: ProviderSpec, secrets: Secrets) -> str:
-    try:
-        return await secrets.resolve(spec.credential)
-    except ConfigInvalid as error:
-        raise CredentialUnavailable(spec.slug, error.message) from error
+def _is_budget_of_target(name: str, option: Option | None) -> bool:
+    touches = option.touches if option is not None else ()
+    return any(touch.budget.name == name and touch.budget.scope.narrows_targets for touch in touches)
+
+
+def _is_limit_of_target(name: str, option: Option | None) -> bool:
+    draws = option.draws if option is not None else ()
+    return any(draw.limit.name == name and draw.limit.scope.narrows_targets for draw in draws)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from farebox.domain.errors import BudgetExhausted, Refusal, StoreFault, UpstreamCut, UpstreamFault
+from farebox.domain.errors import BudgetExhausted, StoreFault, UpstreamCut, UpstreamFault
 from farebox.domain.event import RequestFinished
 from farebox.domain.plan import Option
 from farebox.domain.price import PriceBook
@@ -20,6 +20,7 @@ from farebox.gateway.charging.known_inputs import KnownInputs
 from farebox.gateway.charging.leases import Leases
 from farebox.gateway.charging.meter import Reading, StreamMeter, expected_usage, read_message
 from farebox.gateway.incoming import ClientLeft
+from farebox.gateway.routing.relay import upstream_request_id
 from farebox.ports import EventBus, Ledger
 from farebox.wire.headers import find
 from farebox.wire.http import HttpAnswer, is_success
@@ -57,11 +58,8 @@ class Settler:
         if journal.is_finished:
             return
         if journal.dispatched_at is not None and journal.option is not None:
-            if isinstance(ending, Refusal):
-                journal.dispatched_at = None
-            else:
-                reading = Reading(expected_usage(journal.option.quote, 0), is_exact=False)
-                journal.attempted(self.prices, status=None, reading=reading)
+            reading = Reading(expected_usage(journal.option.quote, 0), is_exact=False)
+            journal.attempted(self.prices, status=None, reading=reading)
         outcome = outcome_of(ending)
         status = STATUS_CLIENT_GONE if outcome is Outcome.CLIENT_GONE else self.status_of(ending)
         if isinstance(ending, BudgetExhausted) and ending.is_closed:
@@ -73,9 +71,12 @@ class Settler:
         if journal.option is None:
             raise RuntimeError("an answer without a target")
         journal.first_byte()
-        request_id = _upstream_request_id(source)
+        request_id = upstream_request_id(source)
         if not is_success(source.status):
-            journal.attempted(self.prices, status=source.status, reading=None, upstream_request_id=request_id)
+            if journal.dispatched_at is not None:  # else it was closed when others were tried after it
+                journal.attempted(
+                    self.prices, status=source.status, reading=None, upstream_request_id=request_id
+                )
             return await self._settle(journal, Outcome.UPSTREAM_ERROR, source.status)
         encoding = find(source.headers, b"content-encoding")
         fold, reading = read_message(body, encoding=encoding, quote=journal.option.quote)
@@ -98,7 +99,7 @@ class Settler:
             status=source.status,
             reading=reading,
             fold=meter.fold,
-            upstream_request_id=_upstream_request_id(source),
+            upstream_request_id=upstream_request_id(source),
         )
         await self._settle(journal, outcome, source.status, error_type=meter.error_type)
 
@@ -153,8 +154,3 @@ def outcome_of(ending: BaseException) -> Outcome:
     if isinstance(ending, UpstreamFault):
         return Outcome.UPSTREAM_ERROR
     return Outcome.REFUSED
-
-
-def _upstream_request_id(source: HttpAnswer) -> str | None:
-    value = find(source.headers, b"request-id") or find(source.headers, b"x-request-id")
-    return value.decode("latin-1") if value else None

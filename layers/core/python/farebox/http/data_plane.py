@@ -102,7 +102,9 @@ class DataPlane:
             if CLIENT_GONE not in cancelled.args or not client.take_back_cancel():
                 raise
         except Exception as error:
-            await self._refuse(scope, _draining(send, client), request.request_id, error, request.handling)
+            await self._refuse(
+                scope, _draining(send, client), request.request_id, error, request.handling.headers()
+            )
         finally:
             client.close()
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from farebox.domain.budget import Touch, Unit, touches
+from farebox.domain.budget import Touch
 from farebox.domain.errors import StoreFault
 from farebox.domain.event import RequestFinished
-from farebox.domain.record import Billing, RequestRecord, record_subject
+from farebox.domain.record import Billing, RequestRecord, booked_on
 from farebox.ports import Clock, EventBus, Ledger, Policies
 
 BATCH = 100
@@ -45,10 +45,7 @@ class Sweeper:
         counting = [budget for budget in budgets if not budget.is_blocking]
         if draft.billing is Billing.SUBSCRIPTION:
             counting = [budget for budget in counting if budget.include_subscription]
-        return tuple(
-            replace(touch, amount=draft.charged_picodollars if touch.budget.unit is Unit.USD else 0)
-            for touch in touches(counting, record_subject(draft), draft.at)
-        )
+        return booked_on(counting, draft)
 
     async def run(self, every_ms: int, renew: Callable[[], Awaitable[None]]) -> None:
         """Sweep until cancelled. A store that cannot answer is tried again at the next turn.

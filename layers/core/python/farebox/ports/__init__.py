@@ -33,6 +33,9 @@ class Clock(Protocol):
     def monotonic_ms(self) -> int:
         """Give a clock that never goes back, for durations."""
 
+    async def sleep_ms(self, duration_ms: int) -> None:
+        """Wait so long while others run."""
+
 
 class Randomness(Protocol):
     """The only source of unpredictable bytes."""

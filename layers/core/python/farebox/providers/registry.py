@@ -37,13 +37,22 @@ class Providers:
             )
         return provider
 
-    async def send(self, spec: ProviderSpec, call: Call, *, silence_ms: int | None = None) -> HttpAnswer:
-        """Send a call and wait for the head of its answer. Raises as `Transport.send` and `Provider.request`
-        do, and `UpstreamStatusUnusable` for a redirect and whatever else answers nothing.
+    async def send(
+        self,
+        spec: ProviderSpec,
+        call: Call,
+        *,
+        silence_ms: int | None = None,
+        timeouts: Timeouts | None = None,
+    ) -> HttpAnswer:
+        """Send a call and wait for the head of its answer, by the bounds of `timeouts` where they are given.
+
+        Raises as `Transport.send` and `Provider.request` do, and `UpstreamStatusUnusable` for a redirect and
+        whatever else answers nothing.
         """
         request = self.of(spec).request(spec, call)
         transport = self.transports.get(spec.type, self.http)
-        answer = await transport.send(request, self.timeouts, silence_ms=silence_ms)
+        answer = await transport.send(request, timeouts or self.timeouts, silence_ms=silence_ms)
         if is_success(answer.status) or 400 <= answer.status <= 599:
             return answer
         await answer.aclose()

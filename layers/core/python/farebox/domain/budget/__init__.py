@@ -9,6 +9,7 @@ from farebox.domain.budget.limit import (
     Standing,
     Touch,
     Unit,
+    added_up,
     touches,
 )
 from farebox.domain.budget.scope import DIMENSIONS, Scope, Subject, subject_of
@@ -28,6 +29,7 @@ __all__ = [
     "Touch",
     "Unit",
     "Window",
+    "added_up",
     "subject_of",
     "touches",
 ]

@@ -105,6 +105,11 @@ class Touch:
     window: Window
     amount: int = 0
 
+    @property
+    def key(self) -> tuple[str, Unit, str, str]:
+        """Name the bucket: budget, unit, window and value."""
+        return self.budget.name, self.budget.unit, self.window.key, self.bucket
+
 
 @dataclass(frozen=True, slots=True)
 class Standing:
@@ -138,3 +143,12 @@ def touches(budgets: Iterable[Budget], subject: Subject, moment: datetime) -> tu
         if bucket is not None:
             found.append(Touch(budget.in_force(bucket, moment), bucket, budget.window_at(moment)))
     return tuple(found)
+
+
+def added_up(drawn: Iterable[Touch]) -> tuple[Touch, ...]:
+    """Make one touch of all that draw on the same bucket, in the order in which buckets first come up."""
+    by_bucket: dict[tuple[str, Unit, str, str], Touch] = {}
+    for touch in drawn:
+        known = by_bucket.get(touch.key)
+        by_bucket[touch.key] = touch if known is None else replace(known, amount=known.amount + touch.amount)
+    return tuple(by_bucket.values())

@@ -48,6 +48,11 @@ class Scope:
         """Whether no term asks for a bucket per value."""
         return all(patterns != ("*",) for _, patterns in self.terms)
 
+    @property
+    def narrows_targets(self) -> bool:
+        """Whether it depends on who serves a request: another target may fall outside."""
+        return any(dimension in ("provider", "model") for dimension, _ in self.terms)
+
     def values(self, bucket: str) -> tuple[str, ...]:
         """Give the values that a bucket stands for, in the order of the terms that ask for one each; none
         when the scope never made such a bucket.

@@ -8,6 +8,9 @@ from typing import Protocol
 from farebox.domain.errors import PolicyRefused
 from farebox.domain.routing.tree import Conditional, Fallback, Leaf, LoadBalance, Node
 
+LEFT_OUT = 0
+"""What is sent back for a leaf that was passed over: no status of an answer."""
+
 
 class Chooser(Protocol):
     """Decides where the tree alone does not: by drawing, by the session, by what the request says."""
@@ -23,10 +26,11 @@ class Chooser(Protocol):
 
 
 def walk(node: Node, chooser: Chooser) -> Generator[Leaf, int, int]:
-    """Yield the leaf to try; to be sent the status that it ended with. Returns the last status.
+    """Yield the leaf to try; to be sent the status that it ended with, or `LEFT_OUT`. Returns the last one.
 
-    A fallback passes over leaves that a breaker leaves out, unless it would pass over all of its children.
-    Raises `PolicyRefused` where no condition holds and there is no default.
+    A fallback passes over leaves that a breaker leaves out, unless it would pass over all of its children:
+    then it tries them in their order. Raises `PolicyRefused` where no condition holds and there is no
+    default.
     """
     match node:
         case Leaf():
@@ -46,10 +50,41 @@ def walk(node: Node, chooser: Chooser) -> Generator[Leaf, int, int]:
 
 
 def _one_after_another(node: Fallback, chooser: Chooser) -> Generator[Leaf, int, int]:
-    closed = [child for child in node.children if not (isinstance(child, Leaf) and chooser.is_open(child))]
-    status = 0
-    for child in closed or node.children:
+    status = LEFT_OUT
+    for child in node.children:
+        if isinstance(child, Leaf) and chooser.is_open(child):
+            continue
+        last = yield from walk(child, chooser)
+        if last == LEFT_OUT:
+            continue
+        status = last
+        if not node.moves_on(status):
+            return status
+    return status if status != LEFT_OUT else (yield from _regardless(node, chooser))
+
+
+def _regardless(node: Fallback, chooser: Chooser) -> Generator[Leaf, int, int]:
+    status = LEFT_OUT
+    for child in node.children:
         status = yield from walk(child, chooser)
         if not node.moves_on(status):
             break
     return status
+
+
+class Course:
+    """A walk under way. `leaf` is the target whose turn it is, None when there is none any more.
+
+    Raises `PolicyRefused` where the walk cannot even begin.
+    """
+
+    def __init__(self, tree: Node, chooser: Chooser) -> None:
+        self._walk = walk(tree, chooser)
+        self.leaf: Leaf | None = next(self._walk)
+
+    def move(self, status: int) -> None:
+        """Tell how the leaf ended. A condition that holds for nobody ends the walk."""
+        try:
+            self.leaf = self._walk.send(status)
+        except (StopIteration, PolicyRefused):
+            self.leaf = None

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from farebox.domain.budget import Touch, Unit
+from farebox.domain.budget import Touch, Unit, added_up
 from farebox.domain.plan import Option, Quote
 from farebox.domain.price import Rates
-from farebox.domain.usage import Usage
+from farebox.domain.usage import Usage, used_tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ def held_touches(option: Option, quote: Quote, spent: Iterable[Spent] = ()) -> t
         )
         for touch in option.touches
     )
-    return _blocking(_merged(asked, _booked(spent)))
+    return _blocking(added_up((*asked, *_booked(spent))))
 
 
 def requoted_touches(option: Option, usage: Usage, spent: Iterable[Spent] = ()) -> tuple[Touch, ...]:
@@ -47,14 +47,14 @@ def requoted_touches(option: Option, usage: Usage, spent: Iterable[Spent] = ()) 
         )
         for touch in option.touches
     )
-    return _blocking(_merged(asked, _booked(spent)))
+    return _blocking(added_up((*asked, *_booked(spent))))
 
 
 def booked_touches(option: Option | None, spent: Iterable[Spent]) -> tuple[Touch, ...]:
     """Give every touch, alert-only ones too, with what the attempts really drew. Those of `option`, the last
     target, are there even where it was never asked.
     """
-    return _merged(() if option is None else option.touches, _booked(spent))
+    return added_up((*(() if option is None else option.touches), *_booked(spent)))
 
 
 def used_picodollars(rates: Rates, usage: Usage) -> int:
@@ -88,21 +88,10 @@ def quoted_tokens(classes: Iterable[str], quote: Quote) -> int:
     return tokens + (quote.input_tokens_bound if counted - {"output"} else 0)
 
 
-def used_tokens(classes: Iterable[str], usage: Usage) -> int:
-    """Count used tokens in the classes that a token budget counts."""
-    by_class = {
-        "input": usage.input_tokens,
-        "cache_read": usage.cache_read_tokens,
-        "cache_write": usage.cache_write_5m_tokens + usage.cache_write_1h_tokens,
-        "output": usage.output_tokens,
-    }
-    return sum(by_class[name] for name in set(classes))
-
-
 def overrun_picodollars(held: Iterable[Touch], booked: Iterable[Touch]) -> int:
     """Give what is booked beyond what was held, in the dollar bucket where that is most."""
-    amounts = {_key(touch): touch.amount for touch in booked}
-    beyond = [amounts.get(_key(touch), 0) - touch.amount for touch in held if touch.budget.unit is Unit.USD]
+    amounts = {touch.key: touch.amount for touch in booked}
+    beyond = [amounts.get(touch.key, 0) - touch.amount for touch in held if touch.budget.unit is Unit.USD]
     return max([0, *beyond])
 
 
@@ -118,21 +107,5 @@ def _drawn(touch: Touch, attempt: Spent) -> int:
     return used_tokens(touch.budget.count, attempt.usage) if attempt.usage else 0
 
 
-def _merged(*drawn: Iterable[Touch]) -> tuple[Touch, ...]:
-    """Add up what several touches draw on one bucket, in the order in which buckets first come up."""
-    by_bucket: dict[tuple[str, str, str, str], Touch] = {}
-    for touches in drawn:
-        for touch in touches:
-            known = by_bucket.get(_key(touch))
-            if known is not None:
-                touch = replace(known, amount=known.amount + touch.amount)
-            by_bucket[_key(touch)] = touch
-    return tuple(by_bucket.values())
-
-
 def _blocking(touches: Iterable[Touch]) -> tuple[Touch, ...]:
     return tuple(touch for touch in touches if touch.budget.is_blocking)
-
-
-def _key(touch: Touch) -> tuple[str, str, str, str]:
-    return touch.budget.name, touch.budget.unit.value, touch.window.key, touch.bucket

@@ -75,9 +75,10 @@ class Journal:
         reading: Reading | None,
         fold: UsageFold | None = None,
         upstream_request_id: str | None = None,
+        reason: str | None = None,
     ) -> None:
-        """Close the attempt under way and price it. `reading` is None when it is known to have cost
-        nothing.
+        """Close the attempt under way and price it. `reading` is None when it is known to have cost nothing;
+        `reason` says why it came to no answer.
         """
         option = self.option
         if option is None or self.dispatched_at is None:
@@ -98,6 +99,8 @@ class Journal:
                 charged_picodollars=cost.charged_picodollars,
                 duration_ms=self.clock.monotonic_ms() - self.dispatched_ms,
                 upstream_request_id=upstream_request_id,
+                option_path=option.leaf.path,
+                reason=reason,
             )
         )
         self.dispatched_at = None

@@ -124,6 +124,8 @@ class StreamMeter:
             self._hidden.seen(self._scanner.delta_count)
         usage = self.fold.usage
         seen = min(self.output_tokens_seen, quote.output_tokens_max)
+        if usage is None and self.error_type is not None and not self.delta_bytes:
+            return Reading(Usage(), is_exact=True)  # an error before a message is as good as an error status
         if usage is None:
             return Reading(expected_usage(quote, seen), is_exact=False)
         if self.fold.is_final:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from farebox.domain.config import Policy, ProviderSpec, Target, Workspace, admits
 from farebox.domain.errors import PolicyRefused, ProviderUnresolved, RequestMalformed
 from farebox.domain.plan import Caller
-from farebox.domain.routing.tree import Fallback, Leaf, Node
+from farebox.domain.routing.tree import RETRIED_STATUSES, Fallback, Leaf, Node, Retry
 from farebox.gateway.incoming import IncomingRequest
 from farebox.wire.messages import MessagesHead
 
@@ -154,18 +154,33 @@ def _read_tree(document: Mapping[str, object]) -> Node:
     if mode not in (None, "single", "fallback"):
         raise PolicyRefused(f"Configs with strategy '{mode}' are not served by this version of farebox.")
     children = tuple(_leaf(target, f"{ROOT}.targets[{index}]") for index, target in enumerate(targets))
-    return Fallback(ROOT, children) if mode == "fallback" else children[0]
+    statuses = strategy.get("on_status_codes") if isinstance(strategy, dict) else None
+    return Fallback(ROOT, children, _statuses(statuses)) if mode == "fallback" else children[0]
 
 
 def _leaf(target: Mapping[str, object], path: str) -> Leaf:
     overrides = target.get("override_params")
     model = overrides.get("model") if isinstance(overrides, dict) else None
-    provider = target.get("provider")
+    provider, timeout_ms = target.get("provider"), target.get("request_timeout")
     return Leaf(
         path,
         provider=provider if isinstance(provider, str) else None,
         model=model if isinstance(model, str) and model else None,
+        retry=_retry(target.get("retry")),
+        timeout_ms=timeout_ms if isinstance(timeout_ms, int) and timeout_ms > 0 else None,
     )
+
+
+def _retry(value: object) -> Retry:
+    if not isinstance(value, dict) or not isinstance(value.get("attempts"), int):
+        return Retry()
+    statuses = _statuses(value.get("on_status_codes"))
+    return Retry(min(value["attempts"], 5), RETRIED_STATUSES if statuses is None else statuses)
+
+
+def _statuses(value: object) -> frozenset[int] | None:
+    is_list = isinstance(value, list) and all(isinstance(status, int) for status in value)
+    return frozenset(value) if is_list and isinstance(value, list) else None
 
 
 def _check_admitted(where: str, patterns: tuple[str, ...], models: Iterable[str]) -> None:

@@ -52,10 +52,9 @@ async def drifts(items: Items, tables: TableNames) -> list[str]:
 async def _sums(items: Items, tables: TableNames) -> Sums:
     sums = Sums()
     async for item in items.everything(tables.budgets):
-        partition = cast(str, item["pk"])
-        if partition.startswith(holds.PARTITION):
+        if cast(str, item["pk"]).startswith(holds.PARTITION):
             _add_hold(sums, item)
-        elif partition.startswith(buckets.PARTITION):
+        else:
             _add_bucket(sums, item)
     async for item in items.everything(tables.usage):
         sums.ended.add(cast(str, item["id"]))

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import msgspec
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict
 
-from farebox.domain.budget import Touch, Unit, touches
+from farebox.domain.budget import Touch
 from farebox.domain.config import Policy
 from farebox.domain.errors import ConfigInvalid
-from farebox.domain.record import Billing, RequestRecord, record_subject
-from farebox.gateway.charging.amounts import used_tokens
+from farebox.domain.record import Billing, RequestRecord, booked_on
 from farebox.http.admin.ports import AdminPorts
 
 
@@ -51,12 +49,4 @@ def _booked(record: RequestRecord, policy: Policy) -> tuple[Touch, ...]:
     is_subscription = record.billing is Billing.SUBSCRIPTION
     budgets = policy.budgets_of(record.session_id, record.at)
     counted = [budget for budget in budgets if budget.include_subscription or not is_subscription]
-    return tuple(
-        replace(
-            touch,
-            amount=record.charged_picodollars
-            if touch.budget.unit is Unit.USD
-            else used_tokens(touch.budget.count, record.usage),
-        )
-        for touch in touches(counted, record_subject(record), record.at)
-    )
+    return booked_on(counted, record)

@@ -1,0 +1,99 @@
+"""Which child of a config serves this request, where the tree alone does not say."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from farebox.domain.plan import Caller
+from farebox.domain.routing.tree import Conditional, Leaf, LoadBalance
+from farebox.gateway.incoming import IncomingRequest
+from farebox.ports import Randomness
+from farebox.wire.headers import find
+
+Facts = Callable[[str], str | None]
+"""Gives what a request says of itself by the name of a field: 'metadata.team', 'headers.x-kind'."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestChooser:
+    """Fills `Chooser` for one request; what it has decided stands.
+
+    `binding` is what keeps a caller on one target, a session if there is one: thinking that a provider has
+    signed and a prompt that it has cached are worth something there alone.
+    """
+
+    binding: str | None
+    key_id: str
+    facts: Facts
+    randomness: Randomness
+    opened: frozenset[str] = frozenset()
+    _drawn: dict[str, int] = field(default_factory=dict)
+
+    def draw(self, node: LoadBalance) -> int:
+        """Give the child that serves: by rendezvous over what binds the caller, in proportion to the weights;
+        by lot where nothing does.
+
+        A child that a breaker leaves out is nobody's, unless all of them are. Nobody else moves meanwhile:
+        that is what rendezvous is for.
+        """
+        if node.path not in self._drawn:
+            self._drawn[node.path] = self._best(node)
+        return self._drawn[node.path]
+
+    def match(self, node: Conditional) -> int | None:
+        """Give the child whose condition holds first."""
+        return None
+
+    def is_open(self, leaf: Leaf) -> bool:
+        """Whether the leaf's circuit breaker leaves it out just now."""
+        return leaf.path in self.opened
+
+    def _best(self, node: LoadBalance) -> int:
+        binding = self._binding(node)
+        if binding is None:
+            binding = self.randomness.bytes(16).hex()
+        scores = [
+            _score(f"{node.path}|{index}|{binding}", weight) for index, weight in enumerate(node.weights)
+        ]
+        usable = [index for index, child in enumerate(node.children) if not self._is_left_out(child)]
+        usable = [index for index in usable if node.weights[index] > 0]
+        return max(usable or range(len(scores)), key=scores.__getitem__)
+
+    def _is_left_out(self, child: object) -> bool:
+        return isinstance(child, Leaf) and self.is_open(child)
+
+    def _binding(self, node: LoadBalance) -> str | None:
+        if node.sticky is None:
+            return self.binding
+        values = [self.facts(name) for name in node.sticky.fields]
+        if node.sticky.fields and all(value is None for value in values):
+            return self.binding
+        return "|".join((self.key_id, *(value or "" for value in values)))
+
+
+def _score(text: str, weight: int) -> float:
+    """Score a child for a caller: the highest of all wins in proportion to the weights, and a child that goes
+    or comes moves only those whom it wins or loses.
+
+    Source: weighted rendezvous hashing (Schindelhauer and Schomaker, 2005).
+    """
+    if weight <= 0:
+        return 0.0
+    drawn = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
+    return weight / -math.log((drawn + 0.5) / 2**64)
+
+
+def facts_of(request: IncomingRequest, caller: Caller) -> Facts:
+    """Look fields up in a request: its metadata and its headers."""
+
+    def look_up(name: str) -> str | None:
+        kind, _, rest = name.partition(".")
+        if kind == "metadata":
+            return caller.metadata.get(rest)
+        value = find(request.headers, rest.lower().encode()) if kind == "headers" else None
+        return None if value is None else value.decode("latin-1")
+
+    return look_up

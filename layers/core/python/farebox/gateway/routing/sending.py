@@ -1,0 +1,97 @@
+"""Sends the request to one target, and finds out whether it is answered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from farebox.domain.config import ProviderSpec, Target
+from farebox.domain.errors import ConfigInvalid, CredentialUnavailable, Refusal, UpstreamFault
+from farebox.domain.plan import Caller, Option
+from farebox.domain.routing.tree import Leaf
+from farebox.gateway.charging.journal import Journal
+from farebox.gateway.incoming import IncomingRequest
+from farebox.gateway.routing.failure import Failure, fault_failure, status_failure
+from farebox.gateway.routing.opening import opened
+from farebox.ports import Secrets
+from farebox.providers.base import Call
+from farebox.providers.registry import Providers
+from farebox.wire.http import HttpAnswer, Timeouts, is_success
+from farebox.wire.messages import MessagesHead
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """The way to providers. After `silence_ms` without a byte an answer says so, for our pings."""
+
+    providers: Providers
+    silence_ms: int
+
+    async def send(
+        self, option: Option, call: Call, journal: Journal, *, is_watched: bool
+    ) -> HttpAnswer | Failure:
+        """Send a call to an option's target. An answer that `is_watched` is given once its first content is
+        there, so that everything else is a failure; any other as soon as its head is.
+
+        Raises the `Refusal` of a target that cannot be asked. What an attempt has cost is for others to say:
+        a provider bills what it has read (I10 in docs/ledger.md).
+        """
+        bounds = _bounds(self.providers.timeouts, option.leaf, call)
+        journal.dispatched()
+        try:
+            source = await self.providers.send(
+                option.target.provider, call, silence_ms=self.silence_ms, timeouts=bounds
+            )
+            if not is_watched:
+                return source
+            if not is_success(source.status):
+                return await status_failure(source)
+            waited_ms = journal.clock.monotonic_ms() - journal.dispatched_ms
+            within_ms = max(bounds.first_byte_ms - waited_ms, 0)
+            return await opened(source, option.leaf, is_stream=call.is_stream, within_ms=within_ms)
+        except UpstreamFault as fault:
+            return fault_failure(fault, option.leaf)
+        except Refusal:
+            journal.dispatched_at = None
+            raise
+
+
+def _bounds(timeouts: Timeouts, leaf: Leaf, call: Call) -> Timeouts:
+    """Take a target's own timeout: for the first content of a stream, and for all of any other answer."""
+    if leaf.timeout_ms is None:
+        return timeouts
+    first_byte_ms = min(timeouts.first_byte_ms, leaf.timeout_ms)
+    total_ms = timeouts.total_ms if call.is_stream else min(timeouts.total_ms, leaf.timeout_ms)
+    return replace(timeouts, first_byte_ms=first_byte_ms, total_ms=total_ms)
+
+
+async def outgoing_call(
+    request: IncomingRequest,
+    body: bytes,
+    head: MessagesHead,
+    target: Target,
+    caller: Caller,
+    secrets: Secrets,
+) -> Call:
+    """Put together what goes out to a target. The model is only written over where the target's differs from
+    the body's.
+
+    Raises `CredentialUnavailable`.
+    """
+    spec = target.provider
+    return Call(
+        operation=request.operation,
+        query=request.query,
+        headers=request.headers,
+        body=body,
+        is_stream=head.is_stream,
+        model=target.model if target.model != head.model else None,
+        secret=await _secret(spec, secrets) if spec.has_own_credential else None,
+        caller_credential=caller.credential if spec.uses_caller_credential else None,
+    )
+
+
+async def _secret(spec: ProviderSpec, secrets: Secrets) -> str:
+    try:
+        return await secrets.resolve(spec.credential)
+    except ConfigInvalid as error:
+        raise CredentialUnavailable(spec.slug, error.message) from error

@@ -9,8 +9,8 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 
-from infra.bundle import function_code
-from infra.stack import Stack
+from infra.bundle import PYTHON, function_code
+from infra.stack import Stack, acknowledge
 
 
 class Function(lambda_.Function):
@@ -30,7 +30,7 @@ class Function(lambda_.Function):
         reserved_concurrency: int = 0,
     ) -> None:
         part = name.capitalize()
-        log = _log_group(stack, f"{part}Log")
+        log = log_group(stack, f"{part}Log")
         role = iam.Role(
             stack,
             f"{part}Role",
@@ -40,7 +40,7 @@ class Function(lambda_.Function):
         write_log = iam.PolicyStatement(
             actions=["logs:CreateLogStream", "logs:PutLogEvents"], resources=[log.log_group_arn]
         )
-        iam.Policy(stack, f"{part}Policy", roles=[role], statements=[write_log, *rights])
+        policy = iam.Policy(stack, f"{part}Policy", roles=[role], statements=[write_log, *rights])
         super().__init__(
             stack,
             f"{part}Function",
@@ -58,9 +58,12 @@ class Function(lambda_.Function):
             logging_format=lambda_.LoggingFormat.JSON,
             reserved_concurrent_executions=reserved_concurrency or None,
         )
+        self.policy = policy
+        acknowledge(self, "L1", f"farebox is tested on Python {PYTHON}, and moves when its suite has.")
 
 
-def _log_group(stack: Stack, name: str) -> logs.LogGroup:
+def log_group(stack: Stack, name: str) -> logs.LogGroup:
+    """Make a log that ends after the days asked for, and with its stack where data is not kept."""
     made = logs.LogGroup(stack, name, removal_policy=stack.removal)
     plain = made.node.default_child
     assert isinstance(plain, logs.CfnLogGroup)

@@ -1,58 +1,110 @@
-"""What is called over the network: so far the admin plane, behind a function URL of its own."""
+"""What is called over the network: the proxy and the admin plane, each behind a function URL of its own."""
 
 from __future__ import annotations
 
 import aws_cdk as cdk
-from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 
-from farebox.adapters.aws.tables import BUDGETS, BY_LEASE, BY_SESSION, BY_TIME, KEYS, ROLLUPS, USAGE
 from farebox.compose.deployment import (
     OUTPUT_ADMIN_FUNCTION,
     OUTPUT_ADMIN_URL,
+    OUTPUT_GATEWAY_URL,
     Deployment,
     deployment_environment,
 )
-from infra.bundle import PYTHON, core_layer, dependency_layer
+from infra.bundle import PYTHON, compiler, core_layer, dependency_layer
 from infra.function import Function
 from infra.options import Options
-from infra.rights import APPEND, READ, WRITE, on_table
+from infra.rights import admin_rights, bedrock_resources, proxy_rights
 from infra.stack import Stack, acknowledge
 from infra.storage_stack import StorageStack
 
 ADMIN_TIMEOUT = cdk.Duration.seconds(30)
 
+PROXY_TIMEOUT = cdk.Duration.minutes(15)
+"""The longest that Lambda allows: a stream that is cut is a turn that is paid for twice."""
+
+PROXY_BODY_BYTES_MAX = 5_500_000
+"""Lambda refuses an event above 6 MB itself, in a shape that no client knows. A body travels in it as a JSON
+text, which its quotes and backslashes make longer.
+"""
+
+RUNTIME = {"AWS_LAMBDA_EXEC_WRAPPER": "/opt/stream-bootstrap"}
+"""Python's managed runtime cannot stream; the wrapper starts the one in the core layer."""
+
+PROXY_ALIAS = "live"
+
+NOT_COMPILED = (
+    f"There is no Python {PYTHON} on this machine, so layers go without bytecode: functions compile their "
+    "code at each cold start, which costs some tenths of a second."
+)
+
+BEDROCK_REASON = "The option bedrock_models names models by families, and a profile sends them to any region."
+
 
 class GatewayStack(Stack):
-    """The admin function over the storage stack's tables."""
+    """The proxy and the admin function over the storage stack's tables."""
 
     def __init__(self, app: cdk.App, options: Options, storage: StorageStack) -> None:
         super().__init__(app, options, "gateway", "the functions that are called over the network")
-        self._layers = [
-            self._layer("CoreLayer", core_layer(), "the package farebox"),
-            self._layer(
-                "FunctionsLayer",
-                dependency_layer("functions.txt", options.bundle_platform),
-                "what the functions beside the proxy depend on",
-            ),
-        ]
-        self._admin(storage)
+        if compiler(options.bundle_platform) is None:
+            cdk.Annotations.of(self).add_info(NOT_COMPILED)
+        self.core_layer = self._layer("CoreLayer", core_layer(options.bundle_platform), "the package farebox")
+        self.functions_layer = self._layer(
+            "FunctionsLayer",
+            dependency_layer("functions.txt", options.bundle_platform),
+            "what the functions beside the proxy depend on",
+        )
+        self.deployment = Deployment(options.stage, storage.table_names, secret_prefix=storage.secret_prefix)
+        self.proxy = self._proxy(storage)
+        self.admin = self._admin(storage)
 
-    def _admin(self, storage: StorageStack) -> None:
-        deployment = Deployment(self.options.stage, storage.table_names, secret_prefix=storage.secret_prefix)
+    def _proxy(self, storage: StorageStack) -> Function:
+        limits = {"FAREBOX_MAX_BODY_BYTES": str(PROXY_BODY_BYTES_MAX)}
+        libraries = self._layer(
+            "ProxyLayer",
+            dependency_layer("proxy.txt", self.options.bundle_platform),
+            "what the proxy depends on",
+        )
+        function = Function(
+            self,
+            "proxy",
+            "the gateway",
+            layers=[self.core_layer, libraries],
+            environment={**deployment_environment(self.deployment), **RUNTIME, **limits},
+            rights=proxy_rights(self, storage),
+            timeout=PROXY_TIMEOUT,
+            memory_mb=self.options.proxy_memory_mb,
+            reserved_concurrency=self.options.proxy_concurrency,
+        )
+        for resource in bedrock_resources(
+            "<AWS::Partition>", "<AWS::AccountId>", self.options.bedrock_models
+        ):
+            acknowledge(function.policy, f"IAM5[Resource::{resource}]", BEDROCK_REASON)
+        # A new version takes over at once and whole, and the one before it can be pointed to again.
+        live = lambda_.Alias(self, "ProxyLive", alias_name=PROXY_ALIAS, version=function.current_version)
+        # Callers have no IAM identity: each request must bear a gateway key, which the function checks first.
+        url = live.add_function_url(
+            auth_type=lambda_.FunctionUrlAuthType.NONE, invoke_mode=lambda_.InvokeMode.RESPONSE_STREAM
+        )
+        cdk.CfnOutput(
+            self, OUTPUT_GATEWAY_URL, value=url.url, description="ANTHROPIC_BASE_URL of Claude Code"
+        )
+        return function
+
+    def _admin(self, storage: StorageStack) -> Function:
         function = Function(
             self,
             "admin",
             "the admin plane",
-            layers=self._layers,
-            environment=deployment_environment(deployment),
-            rights=_admin_rights(storage),
+            layers=[self.core_layer, self.functions_layer],
+            environment=deployment_environment(self.deployment),
+            rights=admin_rights(storage),
             timeout=ADMIN_TIMEOUT,
             memory_mb=self.options.admin_memory_mb,
             # Kept free for it, so that a flood of requests to the proxy cannot lock the administrators out.
             reserved_concurrency=self.options.admin_concurrency,
         )
-        acknowledge(function, "L1", f"farebox is tested on Python {PYTHON}, and moves when its suite has.")
         # Callers have no IAM identity: each request must bear an admin key, which the function checks first.
         url = function.add_function_url(auth_type=lambda_.FunctionUrlAuthType.NONE)
         cdk.CfnOutput(self, OUTPUT_ADMIN_URL, value=url.url, description="Where `farebox` commands go")
@@ -62,6 +114,7 @@ class GatewayStack(Stack):
             value=function.function_name,
             description="What `farebox bootstrap` invokes for the first admin key",
         )
+        return function
 
     def _layer(self, name: str, code: lambda_.Code, holds: str) -> lambda_.LayerVersion:
         return lambda_.LayerVersion(
@@ -72,14 +125,3 @@ class GatewayStack(Stack):
             compatible_architectures=[lambda_.Architecture.ARM_64],
             compatible_runtimes=[lambda_.Runtime.PYTHON_3_13],
         )
-
-
-def _admin_rights(storage: StorageStack) -> list[iam.PolicyStatement]:
-    tables = storage.tables
-    return [
-        on_table(tables[KEYS.name], *READ, *WRITE),
-        # `farebox ledger verify` recomputes every bucket from every row, so it alone has to scan.
-        on_table(tables[BUDGETS.name], *READ, "Scan", *WRITE, indexes=[BY_LEASE]),
-        on_table(tables[USAGE.name], *READ, "Scan", *APPEND, indexes=[BY_TIME, BY_SESSION]),
-        on_table(tables[ROLLUPS.name], "Query"),
-    ]

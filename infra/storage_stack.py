@@ -8,6 +8,7 @@ from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_secretsmanager as secretsmanager
 
 from farebox.adapters.aws.tables import EXPIRES_AT, TABLES, Index, Table, TableNames
+from infra.emptying import bound_log_of_emptying
 from infra.options import Options
 from infra.stack import Stack, acknowledge
 
@@ -31,9 +32,10 @@ class StorageStack(Stack):
             server_access_logs_bucket=self.log_bucket,
             server_access_logs_prefix="s3/",
         )
+        if not options.keep_data:
+            bound_log_of_emptying(self)
         self.secret_prefix = f"farebox/{options.stage}/"
-        for name in options.secrets:
-            self._secret(name)
+        self.secrets = [self._secret(name) for name in options.secrets]
 
     def _table(self, table: Table) -> dynamodb.Table:
         made = dynamodb.Table(
@@ -76,7 +78,7 @@ class StorageStack(Stack):
             **more,
         )
 
-    def _secret(self, name: str) -> None:
+    def _secret(self, name: str) -> secretsmanager.Secret:
         """Make a place for a credential. It holds a random text until the operator puts the real one."""
         secret = secretsmanager.Secret(
             self,
@@ -88,6 +90,7 @@ class StorageStack(Stack):
         acknowledge(
             secret, "SMG4", "A provider's credential is made and rotated at the provider, not by AWS."
         )
+        return secret
 
 
 def _attribute(name: str, kind: str = "S") -> dynamodb.Attribute:

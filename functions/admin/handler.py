@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from farebox.compose.aws_admin import Handler, admin_handler, open_admin
+from farebox.compose.aws.admin import Handler, admin_handler, open_admin
 from farebox.compose.settings import process_environment
 
 

@@ -1,19 +1,15 @@
 """What every rate limiter does: all draws or none, never past a limit, members for as long as they stay."""
 
-import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import pytest
 
-from farebox.adapters.local.rate_limits import LocalRateLimits
 from farebox.domain.budget.rate_limit import Draw, Level, LimitUnit, RateLimit
 from farebox.ports import RateLimiter
 from tests.support.builders import NOON, a_scope
-from tests.support.wings import open_store
+from tests.support.wings import Wing
 
 SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
 LEASE = MINUTE
@@ -24,10 +20,9 @@ PLACES = RateLimit("at-once", a_scope(), LimitUnit.CONCURRENT, 2)
 AGENTS = RateLimit("agents", a_scope(session="*", agent="?*"), LimitUnit.AGENTS, 2)
 
 
-@pytest.fixture(params=["local"])
-async def limiter(tmp_path: Path) -> AsyncIterator[RateLimiter]:
-    with closing(open_store(tmp_path)) as store:
-        yield LocalRateLimits(store.database)
+@pytest.fixture
+def limiter(wing: Wing) -> RateLimiter:
+    return wing.rate_limits
 
 
 def requests(bucket: str = "", amount: int = 1) -> Draw:
@@ -164,42 +159,3 @@ async def test_a_changed_number_keeps_what_was_counted(limiter: RateLimiter) -> 
 async def test_a_limit_of_nothing_lets_nothing_through(limiter: RateLimiter) -> None:
     for limit in (REQUESTS, TOKENS, PLACES, AGENTS):
         assert not await is_admitted(limiter, Draw(replace(limit, limit=0), "b", member="m"))
-
-
-async def test_parallel_requests_over_several_connections_take_exactly_the_limit(tmp_path: Path) -> None:
-    limits = (replace(REQUESTS, limit=50), replace(PLACES, limit=40))
-    with ExitStack() as stores:
-        limiters = [
-            LocalRateLimits(stores.enter_context(closing(open_store(tmp_path))).database) for _ in range(4)
-        ]
-        answers = await asyncio.gather(
-            *(
-                is_admitted(limiters[n % 4], *(Draw(limit, "", member=f"r{n}") for limit in limits))
-                for n in range(120)
-            )
-        )
-        assert answers.count(True) == 40
-        assert await used(limiters[0], Draw(limits[0], "")) == 40
-
-
-async def test_rows_that_count_for_nothing_are_cleared_away(tmp_path: Path) -> None:
-    with closing(open_store(tmp_path)) as store:
-        limiter = LocalRateLimits(store.database)
-        for number in range(30):
-            at = NOON + number * SECOND
-            assert await is_admitted(limiter, tokens(1, f"b{number}"), place(f"r{number}"), at=at) is (
-                number < 2
-            )
-        for number in range(30):
-            at = NOON + number * SECOND
-            assert await is_admitted(limiter, tokens(1, f"b{number}"), at=at)
-        later = NOON + 10 * MINUTE
-        assert await is_admitted(limiter, requests(), at=later)
-        assert await is_admitted(limiter, requests(), at=later)
-        left = await store.database.look(
-            lambda connection: [
-                connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
-                for table in ("rate_count", "rate_member")
-            ]
-        )
-        assert left == [1, 0]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from farebox.compose.aws_admin import Handler, admin_handler, open_admin
+from farebox.compose.aws.admin import Handler, admin_handler, open_admin
 from farebox.compose.deployment import BOOTSTRAP_EVENT, deployment_environment
 from farebox.compose.deployment import Deployment as Stage
 from farebox.domain.errors import ConfigInvalid

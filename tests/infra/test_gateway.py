@@ -3,88 +3,114 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import pytest
 
 from farebox.compose.deployment import load_deployment
-from tests.infra.conftest import Cloud, Resource
+from farebox.compose.settings import load_settings
+from tests.infra.conftest import Cloud
+from tests.infra.parts import function, listed, part, statements
+from tests.infra.synthesize import ROOT
+
+FUNCTIONS = ("proxy", "admin")
 
 
-def only(found: dict[str, Resource]) -> dict[str, Any]:
-    [resource] = found.values()
-    properties: dict[str, Any] = resource["Properties"]
-    return properties
+def variables(cloud: Cloud, name: str) -> dict[str, str]:
+    told = function(cloud, name)["Environment"]["Variables"]
+    return {variable: str(value) for variable, value in told.items()} | {"AWS_REGION": "here"}
 
 
-def admin(cloud: Cloud) -> dict[str, Any]:
-    return only(cloud.resources("AWS::Lambda::Function", "gateway"))
-
-
-def statements(cloud: Cloud) -> list[dict[str, Any]]:
-    policy = only(cloud.resources("AWS::IAM::Policy", "gateway"))
-    found: list[dict[str, Any]] = policy["PolicyDocument"]["Statement"]
-    return found
-
-
-def allowed(cloud: Cloud, table: str) -> set[str]:
-    """Give what the admin function may do with a table or its indexes."""
+def allowed(cloud: Cloud, name: str, table: str) -> set[str]:
+    """Give what a function may do with a table or its indexes."""
     return {
         action.removeprefix("dynamodb:")
-        for statement in statements(cloud)
+        for statement in statements(cloud, name)
         if f"{table.capitalize()}Table" in json.dumps(statement["Resource"])
-        for action in ([statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"])
+        for action in listed(statement["Action"])
     }
 
 
-def test_the_admin_function_is_told_all_that_it_reads(dev: Cloud) -> None:
-    variables = admin(dev)["Environment"]["Variables"]
-    read = load_deployment({name: str(value) for name, value in variables.items()} | {"AWS_REGION": "here"})
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_is_told_all_that_it_reads(dev: Cloud, name: str) -> None:
+    read = load_deployment(variables(dev, name))
     assert (read.stage, read.secret_prefix) == ("dev", "farebox/dev/")
     assert "RollupsTable" in read.tables.rollups
 
 
-def test_nothing_told_to_a_function_is_a_secret(prod: Cloud) -> None:
-    said = json.dumps(admin(prod)["Environment"])
+def test_the_proxy_streams_on_our_runtime_and_refuses_what_lambda_would(dev: Cloud) -> None:
+    told = variables(dev, "proxy")
+    assert told["AWS_LAMBDA_EXEC_WRAPPER"] == "/opt/stream-bootstrap"
+    assert (ROOT / "layers/core/stream-bootstrap").stat().st_mode & 0o111
+    assert load_settings(told).max_body_bytes < 6 * 1024 * 1024
+    url = part(dev, "AWS::Lambda::Url", "proxy")
+    assert (url["InvokeMode"], url["Qualifier"]) == ("RESPONSE_STREAM", "live")
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_nothing_told_to_a_function_is_a_secret(prod: Cloud, name: str) -> None:
+    said = json.dumps(function(prod, name)["Environment"])
     assert "resolve:" not in said
     assert "SecretString" not in said
 
 
-def test_no_right_holds_for_everything(dev: Cloud) -> None:
-    for statement in statements(dev):
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_no_right_holds_for_everything(dev: Cloud, name: str) -> None:
+    for statement in statements(dev, name):
         assert statement["Effect"] == "Allow"
-        assert "*" not in json.dumps([statement["Action"], statement["Resource"]])
+        assert "*" not in json.dumps(statement["Action"])
+        if any(action.startswith("bedrock:") for action in listed(statement["Action"])):
+            # Models are named by family, in every region: see the reasons in tests/infra/test_security.py.
+            assert all(json.dumps(resource) != '"*"' for resource in listed(statement["Resource"]))
+        else:
+            assert "*" not in json.dumps(statement["Resource"])
 
 
-def test_ledger_rows_are_written_once_and_never_changed(dev: Cloud) -> None:
-    assert allowed(dev, "usage") & {"UpdateItem", "DeleteItem"} == set()
-    assert "PutItem" in allowed(dev, "usage")
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_ledger_rows_are_written_once_and_never_changed(dev: Cloud, name: str) -> None:
+    assert allowed(dev, name, "usage") & {"UpdateItem", "DeleteItem"} == set()
+    assert "PutItem" in allowed(dev, name, "usage")
+
+
+def test_the_proxy_changes_no_key_and_no_policy(dev: Cloud) -> None:
+    assert allowed(dev, "proxy", "keys") == {"GetItem", "BatchGetItem", "Query"}
+    assert allowed(dev, "proxy", "rollups") == set()
+
+
+def test_the_proxy_reads_the_credentials_of_its_stage_and_no_other_secret(dev: Cloud) -> None:
+    [reading] = [each for each in statements(dev, "proxy") if "secretsmanager" in json.dumps(each["Action"])]
+    assert reading["Action"] == "secretsmanager:GetSecretValue"
+    assert "anthropicSecret" in json.dumps(reading["Resource"])
 
 
 def test_the_admin_plane_keeps_no_cache_and_writes_no_sums(dev: Cloud) -> None:
-    assert allowed(dev, "cache") == set()
-    assert allowed(dev, "rollups") == {"Query"}
+    assert allowed(dev, "admin", "cache") == set()
+    assert allowed(dev, "admin", "rollups") == {"Query"}
 
 
 def test_a_flood_of_requests_cannot_lock_the_administrators_out(dev: Cloud) -> None:
-    assert admin(dev)["ReservedConcurrentExecutions"] == 5
+    assert function(dev, "admin")["ReservedConcurrentExecutions"] == 5
+    assert "ReservedConcurrentExecutions" not in function(dev, "proxy")
 
 
-def test_lambda_runs_what_the_suite_and_the_wheels_are_made_for(dev: Cloud) -> None:
-    function = admin(dev)
-    assert (function["Runtime"], function["Architectures"]) == ("python3.13", ["arm64"])
-    assert len(function["Layers"]) == 2
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_lambda_runs_what_the_suite_and_the_wheels_are_made_for(dev: Cloud, name: str) -> None:
+    made = function(dev, name)
+    assert (made["Runtime"], made["Architectures"]) == ("python3.13", ["arm64"])
+    assert len(made["Layers"]) == 2
 
 
-def test_the_url_takes_whoever_comes_since_the_function_checks_the_key(dev: Cloud) -> None:
-    assert only(dev.resources("AWS::Lambda::Url", "gateway"))["AuthType"] == "NONE"
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_the_url_takes_whoever_comes_since_the_function_checks_the_key(dev: Cloud, name: str) -> None:
+    assert part(dev, "AWS::Lambda::Url", name)["AuthType"] == "NONE"
 
 
 @pytest.mark.parametrize(("stage", "fate"), [("dev", "Delete"), ("prod", "Retain")])
 def test_logs_end_after_the_days_asked_for(clouds: dict[str, Cloud], stage: str, fate: str) -> None:
-    [log] = clouds[stage].resources("AWS::Logs::LogGroup", "gateway").values()
-    assert (log["Properties"]["RetentionInDays"], log["DeletionPolicy"]) == (30, fate)
+    logs = clouds[stage].resources("AWS::Logs::LogGroup", "gateway").values()
+    assert len(logs) == len(FUNCTIONS)
+    for log in logs:
+        assert (log["Properties"]["RetentionInDays"], log["DeletionPolicy"]) == (30, fate)
 
 
-def test_the_outputs_are_what_the_bootstrap_command_reads(dev: Cloud) -> None:
-    assert set(dev.templates["gateway"]["Outputs"]) == {"AdminUrl", "AdminFunctionName"}
+def test_the_outputs_are_what_commands_and_people_read(dev: Cloud) -> None:
+    assert set(dev.templates["gateway"]["Outputs"]) == {"GatewayUrl", "AdminUrl", "AdminFunctionName"}

@@ -6,8 +6,12 @@ import pytest
 
 from tests.infra.conftest import Cloud
 
+BEDROCK = "AwsSolutions-IAM5[Resource::arn:<AWS::Partition>:bedrock:*:"
 ACCEPTED = {
-    "AwsSolutions-L1": {"gateway/AdminFunction"},
+    f"{BEDROCK}:foundation-model/anthropic.*]": {"gateway/ProxyPolicy"},
+    f"{BEDROCK}<AWS::AccountId>:inference-profile/*anthropic.*]": {"gateway/ProxyPolicy"},
+    f"{BEDROCK}<AWS::AccountId>:application-inference-profile/*]": {"gateway/ProxyPolicy"},
+    "AwsSolutions-L1": {"gateway/AdminFunction", "gateway/ProxyFunction"},
     "AwsSolutions-SMG4": {"storage/anthropicSecret"},
 }
 

@@ -1,104 +1,126 @@
-"""From clone to an applied policy: the CDK CLI deploys the real app into an emulated account."""
+"""From clone to Claude Code: the CDK CLI deploys the real app into an emulated account, and it is used."""
 
 from __future__ import annotations
 
+import asyncio
 import json
-import os
-import subprocess
+import time
+from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.infra.synthesize import ROOT
+from tests.journeys.claude_code import ClaudeCode
+from tests.journeys.operator import ACCOUNT, STAGE, Operator
+from tests.journeys.scene import CREDENTIAL, MODEL, PROVIDER, cost_usd
+from tests.support.cloud.client import asking
+from tests.support.cloud.function_url import FunctionUrl
 from tests.support.dynamo import REGION
-from tests.support.ministack import Ministack, whole_ministack
-
-__all__ = ["whole_ministack"]
+from tests.support.laptop import asking as message
+from tests.support.ministack import whole_ministack
+from tests.support.upstream import ScriptedUpstream, ToolCall, sse_message, usage
 
 pytestmark = pytest.mark.journey
 
-ACCOUNT = "000000000000"
-POLICY = """
-providers:
-  - {slug: main, type: anthropic, credential: "secretsmanager:farebox/dev/anthropic"}
-keys:
-  - {name: alice, user: alice@example.com}
-budgets:
-  - {name: key-day, scope: {key: "*"}, usd: 20, period: day}
-"""
+SECRET = f"farebox/{STAGE}/anthropic"
+REVOKED_WITHIN_S = 5.0
 
 
-class Operator:
-    """Somebody with the account's credentials and a clone."""
-
-    def __init__(self, port: int, folder: Path) -> None:
-        self.folder = folder
-        self.endpoint = f"http://127.0.0.1:{port}"
-        # What says where packages come from stays; the machine's own AWS settings do not leak in.
-        self.environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("AWS_")},
-            "HOME": str(folder),
-            "NODE_AT_LEAST": "22",
-            "AWS_ENDPOINT_URL": self.endpoint,
-            "AWS_ENDPOINT_URL_S3": self.endpoint,
-            "AWS_ACCESS_KEY_ID": ACCOUNT,
-            "AWS_SECRET_ACCESS_KEY": "test",
-            "AWS_REGION": REGION,
-            "CDK_DISABLE_VERSION_CHECK": "1",
-            "CDK_DISABLE_CLI_TELEMETRY": "true",
-        }
-
-    def cdk(self, *arguments: str) -> None:
-        # Data is kept, since what empties a bucket on the way out needs a runtime that the emulator lacks.
-        context = ("-c", "bundle_platform=host", "-c", "keep_data=true")
-        done = self._run("tools/node", "node_modules/.bin/cdk", *arguments, *context, "--output", "out")
-        assert done.returncode == 0, done.stdout + done.stderr
-
-    def farebox(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return self._run(".venv/bin/farebox", *arguments)
-
-    def told(self, *arguments: str) -> dict[str, Any]:
-        """Give what a command that succeeds says with `--json`."""
-        done = self.farebox(*arguments, "--json")
-        assert done.returncode == 0, done.stdout + done.stderr
-        said: dict[str, Any] = json.loads(done.stdout)
-        return said
-
-    def _run(self, *command: str) -> subprocess.CompletedProcess[str]:
-        words = [str(self.folder / "out") if word == "out" else word for word in command]
-        return subprocess.run(
-            words,
-            cwd=ROOT,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=240,
-            check=False,
-        )
+@pytest.fixture(scope="module")
+def operator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
+    """Deploy once for all tests of this file, and make the first admin key."""
+    with whole_ministack() as server:
+        operator = Operator(server.port, tmp_path_factory.mktemp("operator"))
+        operator.cdk("bootstrap", f"aws://{ACCOUNT}/{REGION}")
+        operator.cdk("deploy", "--all", "--require-approval", "never")
+        made = operator.told("bootstrap", "--region", REGION)
+        operator.use_admin_plane(made["admin_url"], made["admin_key"])
+        operator.put_secret(SECRET, CREDENTIAL)
+        yield operator
 
 
-def test_a_deployment_takes_a_policy_from_its_first_admin_key(
-    whole_ministack: Ministack, tmp_path: Path
-) -> None:
-    operator = Operator(whole_ministack.port, tmp_path)
-    operator.cdk("bootstrap", f"aws://{ACCOUNT}/{REGION}")
-    operator.cdk("deploy", "--all", "--require-approval", "never")
+def policy(upstream: ScriptedUpstream, *names: str, **sections: Any) -> dict[str, Any]:
+    provider = {
+        "slug": PROVIDER,
+        "type": "anthropic",
+        "credential": f"secretsmanager:{SECRET}",
+        "base_url": upstream.base_url,
+    }
+    keys = [{"name": name, "user": f"{name}@example.com"} for name in names]
+    return {"providers": [provider], "keys": keys, **sections}
 
-    made = operator.told("bootstrap", "--region", REGION)
+
+def test_the_first_admin_key_is_made_once(operator: Operator) -> None:
     again = operator.farebox("bootstrap", "--region", REGION)
     assert again.returncode != 0
     assert "has an admin key already: 'first'" in again.stderr
+    assert operator.gateway_url().startswith("https://")
 
-    # The emulator serves function URLs under a path of its own.
-    host = made["admin_url"].removeprefix("https://")
-    operator.environment["FAREBOX_URL"] = f"{operator.endpoint}/_aws/lambda-url/{host.split('.')[0]}"
-    operator.environment["FAREBOX_ADMIN_KEY"] = made["admin_key"]
-    (tmp_path / "farebox.yaml").write_text(POLICY)
-    applied = operator.told("apply", str(tmp_path / "farebox.yaml"))
-    [alice] = applied["created_keys"]
-    assert alice["name"] == "alice"
-    assert alice["key"].startswith("fb-")
-    rows = operator.told("keys", "list")["rows"]
-    assert [row["name"] for row in rows] == ["alice"]
+
+async def test_claude_code_goes_through_the_function_url_and_is_booked(
+    operator: Operator, tmp_path: Path
+) -> None:
+    used = [
+        {"input_tokens": 12, "output_tokens": 31, "cache_write_5m_tokens": 9001},
+        {"input_tokens": 5, "output_tokens": 17, "cache_read_tokens": 9001},
+    ]
+    script = [
+        sse_message(
+            "Calling.", usage=usage(**used[0]), tool=ToolCall("Bash", {"command": "echo hi-$((6*7))"})
+        ),
+        sse_message("Done.", usage=usage(**used[1])).rechunked(7),
+    ]
+    budget = {"name": "key-day", "scope": {"key": "*"}, "usd": 20, "period": "day"}
+    with ScriptedUpstream(script) as upstream:
+        keys = await asyncio.to_thread(operator.apply, policy(upstream, "alice", budgets=[budget]))
+        async with FunctionUrl(operator.proxy()) as url:
+            client = ClaudeCode.pointed_at(tmp_path / "claude", url.url, keys["alice"])
+            turn = await asyncio.to_thread(client.say, "the-secret-word-is-wolpertinger")
+            await url.all_frozen()
+            log = url.log
+        assert (turn.status, turn.text.strip()) == (0, "Done.")
+        assert {received.header("x-api-key") for received in upstream.messages} == {CREDENTIAL.encode()}
+        answer = json.loads(upstream.messages[1].body)["messages"][-1]["content"][-1]
+        assert (answer["type"], answer["content"]) == ("tool_result", "hi-42")
+
+    total = sum((cost_usd(tokens) for tokens in used), Decimal(0))
+    rows = operator.told("requests", "--session", turn.session_id)["rows"]
+    assert [(row["model"], row["outcome"]) for row in rows] == [(MODEL, "finished")] * 2
+    assert sum(Decimal(row["cost_usd"]) for row in rows) == total
+    assert turn.result["total_cost_usd"] == pytest.approx(float(total))
+    assert operator.farebox("ledger", "verify").returncode == 0
+    for secret in (CREDENTIAL, keys["alice"], "wolpertinger"):
+        assert secret not in log
+
+
+async def test_a_spent_budget_and_a_revoked_key_are_refused_at_once(
+    operator: Operator, tmp_path: Path
+) -> None:
+    budget = {"name": "bob-day", "scope": {"key": "bob"}, "usd": 0, "period": "day"}
+    with ScriptedUpstream(lambda received: sse_message(usage=usage(input_tokens=1))) as upstream:
+        keys = await asyncio.to_thread(operator.apply, policy(upstream, "bob", "carol", budgets=[budget]))
+        async with FunctionUrl(operator.proxy()) as url:
+            client = ClaudeCode.pointed_at(tmp_path / "claude", url.url, keys["bob"])
+            turn = await asyncio.to_thread(client.say, "Hello.")
+            assert turn.status == 1
+            assert "API Error: 402" in turn.text
+            assert "Budget 'bob-day'" in turn.text
+            assert upstream.messages == []
+
+            assert await status_with(url, keys["carol"]) == 200
+            done = await asyncio.to_thread(operator.farebox, "keys", "revoke", "carol")
+            assert done.returncode == 0, done.stderr
+            revoked_at = time.monotonic()
+            while (status := await status_with(url, keys["carol"])) == 200:
+                assert time.monotonic() - revoked_at < REVOKED_WITHIN_S
+            assert status == 401
+
+
+async def status_with(url: FunctionUrl, key: str) -> int:
+    headers = [("content-type", "application/json"), ("x-farebox-key", key)]
+    async with asking(url.port, "/v1/messages", body=message(stream=True), headers=headers) as reply:
+        await reply.read()
+    await url.all_frozen()
+    return reply.status

@@ -75,7 +75,14 @@ async def dynamo_wing(port: int) -> AsyncIterator[Wing]:
 
 
 def wing_over(store: DynamoStore, clock: FixedClock) -> Wing:
-    return Wing(store.keys, store.policies, store.ledger, store.reports, clock)
+    return Wing(
+        keys=store.keys,
+        policies=store.policies,
+        ledger=store.ledger,
+        reports=store.reports,
+        rate_limits=store.rate_limits,
+        clock=clock,
+    )
 
 
 def ask(port: int, operation: str, payload: dict[str, Any]) -> dict[str, Any]:

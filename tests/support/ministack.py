@@ -44,9 +44,9 @@ def ministack() -> Iterator[Ministack]:
         yield server
 
 
-@pytest.fixture
+@contextmanager
 def whole_ministack() -> Iterator[Ministack]:
-    """Start every service, for one test; functions run as processes with this machine's Python."""
+    """Start every service; functions run as processes with this machine's Python."""
     with _started({"LAMBDA_EXECUTOR": "local"}) as server:
         yield server
 

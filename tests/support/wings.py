@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from farebox.adapters.local.rate_limits import LocalRateLimits
 from farebox.adapters.local.store import LocalStore
-from farebox.ports import Keys, Ledger, Policies, Reports
+from farebox.ports import Keys, Ledger, Policies, RateLimiter, Reports
 from tests.support.builders import FixedClock
 
 
@@ -18,11 +19,19 @@ class Wing:
     policies: Policies
     ledger: Ledger
     reports: Reports
+    rate_limits: RateLimiter
     clock: FixedClock
 
 
 def local_wing(store: LocalStore, clock: FixedClock) -> Wing:
-    return Wing(store.keys, store.policies, store.ledger, store.reports, clock)
+    return Wing(
+        keys=store.keys,
+        policies=store.policies,
+        ledger=store.ledger,
+        reports=store.reports,
+        rate_limits=LocalRateLimits(store.database),
+        clock=clock,
+    )
 
 
 def open_store(folder: Path, clock: FixedClock | None = None) -> LocalStore:

@@ -86,6 +86,11 @@ class FunctionUrl:
         while self._runs:
             await asyncio.wait(set(self._runs))
 
+    async def one_frozen(self) -> None:
+        """Wait until an environment that works now has come to its end, if one does."""
+        if self._runs:
+            await asyncio.wait(set(self._runs), return_when=asyncio.FIRST_COMPLETED)
+
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._accept, HOST, 0, limit=1 << 20)
         return self

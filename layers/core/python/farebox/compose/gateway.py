@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from farebox.adapters.price_data import PriceData
 from farebox.compose.settings import Settings
+from farebox.domain.price import PriceBook
 from farebox.gateway.charging.backlog import Backlog
 from farebox.gateway.charging.known_inputs import KnownInputs
 from farebox.gateway.charging.leases import Leases
@@ -48,10 +48,10 @@ class WiredGateway:
 
 
 def wire_gateway(
-    ports: GatewayPorts, settings: Settings, *, status_of: Callable[[BaseException], int]
+    ports: GatewayPorts, settings: Settings, prices: PriceBook, *, status_of: Callable[[BaseException], int]
 ) -> WiredGateway:
     """Wire the pipeline. `status_of` gives the HTTP status that an exception is answered with."""
-    prices, inputs = PriceData().book(), KnownInputs()
+    inputs = KnownInputs()
     providers = Providers(ports.transport, {"demo": DemoTransport()}, _timeouts(settings))
     lease_ms = settings.hold_lease_s * 1000
     leases, backlog = Leases(ports.ledger, ports.clock, lease_ms), Backlog(ports.ledger)

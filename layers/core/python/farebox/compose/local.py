@@ -13,6 +13,7 @@ from farebox.adapters.local.rate_limits import LocalRateLimits
 from farebox.adapters.local.secrets import LocalSecrets
 from farebox.adapters.local.sql.spending import LocalSpendingHistory
 from farebox.adapters.local.store import DATABASE_FILE, LocalStore
+from farebox.adapters.price_data import PriceData
 from farebox.compose.alerts import LocalAlerts, local_alerts
 from farebox.compose.gateway import GatewayPorts, wire_gateway
 from farebox.compose.settings import Settings
@@ -82,6 +83,7 @@ def open_local(
             randomness=randomness,
         ),
         settings,
+        PriceData().book(),
         status_of=status_of,
     )
     return LocalGateway(

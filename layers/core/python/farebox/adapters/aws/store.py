@@ -1,4 +1,4 @@
-"""The whole DynamoDB wing over one client: keys, policies, ledger and reports of one deployment."""
+"""The whole DynamoDB wing over one client: all that one deployment stores."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from farebox.adapters.aws.key_store.keys import DynamoKeys
 from farebox.adapters.aws.ledger.reports import DynamoReports
 from farebox.adapters.aws.ledger.rollups.store import DynamoRollups
 from farebox.adapters.aws.ledger.steps import DynamoLedger
+from farebox.adapters.aws.limits.limiter import DynamoRateLimits
 from farebox.adapters.aws.policies import DynamoPolicies
 from farebox.adapters.aws.stamps import Stamps
 from farebox.adapters.aws.tables import TableNames
@@ -25,6 +26,7 @@ class DynamoStore:
     ledger: DynamoLedger
     reports: DynamoReports
     rollups: DynamoRollups
+    rate_limits: DynamoRateLimits
 
     @classmethod
     def over(
@@ -42,4 +44,5 @@ class DynamoStore:
             DynamoLedger(items, tables, stamps),
             DynamoReports(items, tables, stamps, rollups if is_rolled_up else None),
             rollups,
+            DynamoRateLimits(items, tables, clock),
         )

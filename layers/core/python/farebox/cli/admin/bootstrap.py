@@ -59,7 +59,9 @@ def bootstrap(
     say(f"  export FAREBOX_URL={told['admin_url']} FAREBOX_ADMIN_KEY={told['admin_key']}")
     say("Then apply a policy and hand out gateway keys.")
     if told["base_url"] is not None:
-        say(f"Claude Code's ANTHROPIC_BASE_URL is {told['base_url']}")
+        say("Each of their owners points Claude Code here:")
+        say(f"  export ANTHROPIC_BASE_URL={told['base_url']} ANTHROPIC_AUTH_TOKEN=fb-...")
+        say("  export CLAUDE_CODE_GATEWAY_HINT_HEADERS=1")
 
 
 def _outputs(session: boto3.Session, stack: str) -> dict[str, str]:

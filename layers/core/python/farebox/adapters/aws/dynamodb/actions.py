@@ -30,10 +30,20 @@ def put(table: str, item: Mapping[str, Value], condition: str = "", **values: Va
     )
 
 
-def update(table: str, key: Key, change: str, condition: str, values: Mapping[str, Value]) -> Action:
-    """Change single attributes; the item comes to be if it is not there."""
+def update(
+    table: str,
+    key: Key,
+    change: str,
+    condition: str,
+    values: Mapping[str, Value],
+    *,
+    names: Mapping[str, str] = {},  # read only
+) -> Action:
+    """Change single attributes; the item comes to be if it is not there. `names` says what `#alias` stands
+    for, where it is not the attribute's own name.
+    """
     body = {"TableName": table, "Key": wrapped_item(key), "UpdateExpression": change}
-    return Action("Update", {**body, **_conditioned(change, condition, values)})
+    return Action("Update", {**body, **_conditioned(change, condition, values, names)})
 
 
 def delete(table: str, key: Key, condition: str = "", **values: Value) -> Action:
@@ -49,19 +59,28 @@ def check(table: str, key: Key, condition: str, **values: Value) -> Action:
     return Action("ConditionCheck", {**body, **_conditioned("", condition, values)})
 
 
-def expressed(*expressions: str, values: Mapping[str, Value]) -> dict[str, Any]:
+def expressed(
+    *expressions: str,
+    values: Mapping[str, Value],
+    names: Mapping[str, str] = {},  # read only
+) -> dict[str, Any]:
     """Give the names and values that expressions speak of: `#name` and `:name`."""
     spoken: dict[str, Any] = {}
-    names = sorted({name for expression in expressions for name in _names(expression)})
-    if names:
-        spoken["ExpressionAttributeNames"] = {f"#{name}": name for name in names}
+    aliases = sorted({alias for expression in expressions for alias in _names(expression)})
+    if aliases:
+        spoken["ExpressionAttributeNames"] = {f"#{alias}": names.get(alias, alias) for alias in aliases}
     if values:
         spoken["ExpressionAttributeValues"] = {f":{name}": wrapped(value) for name, value in values.items()}
     return spoken
 
 
-def _conditioned(change: str, condition: str, values: Mapping[str, Value]) -> dict[str, Any]:
-    spoken = expressed(change, condition, values=values)
+def _conditioned(
+    change: str,
+    condition: str,
+    values: Mapping[str, Value],
+    names: Mapping[str, str] = {},  # read only
+) -> dict[str, Any]:
+    spoken = expressed(change, condition, values=values, names=names)
     if condition:
         spoken["ConditionExpression"] = condition
         spoken["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD"

@@ -83,6 +83,11 @@ class Items:
         """Do one action by itself. Raises `Unmet`, also where an earlier try of this call did it already."""
         await self._client.call(f"{action.kind}Item", action.body)
 
+    async def change(self, action: Action) -> Item:
+        """Do one update by itself and give the item as it is afterwards. Raises `Unmet` as `write` does."""
+        answer = await self._client.call("UpdateItem", {**action.body, "ReturnValues": "ALL_NEW"})
+        return unwrapped_item(answer["Attributes"])
+
     async def transact(self, actions: Sequence[Action]) -> None:
         """Do all of the actions or none. Raises `Unmet` with a reason for each."""
         if len(actions) > MAX_ACTIONS:

@@ -52,9 +52,10 @@ async def drifts(items: Items, tables: TableNames) -> list[str]:
 async def _sums(items: Items, tables: TableNames) -> Sums:
     sums = Sums()
     async for item in items.everything(tables.budgets):
-        if cast(str, item["pk"]).startswith(holds.PARTITION):
+        partition = cast(str, item["pk"])
+        if partition.startswith(holds.PARTITION):
             _add_hold(sums, item)
-        else:
+        elif partition.startswith(buckets.PARTITION):
             _add_bucket(sums, item)
     async for item in items.everything(tables.usage):
         sums.ended.add(cast(str, item["id"]))

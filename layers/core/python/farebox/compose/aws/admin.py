@@ -8,7 +8,7 @@ from typing import Any
 
 from mangum import Mangum
 
-from farebox.compose.aws import AwsStore, open_store
+from farebox.compose.aws.store import AwsStore, open_store
 from farebox.compose.deployment import BOOTSTRAP_EVENT, load_deployment
 from farebox.domain.errors import Conflict
 from farebox.http.admin.app import build_admin_app

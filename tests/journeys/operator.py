@@ -1,0 +1,119 @@
+"""Somebody who deploys: an emulated account, a clone, the CDK CLI and `farebox`."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import boto3
+
+from farebox.compose.deployment import OUTPUT_GATEWAY_URL, stack_name
+from tests.infra.synthesize import ROOT
+from tests.support.cloud.assembly import Assembly
+from tests.support.cloud.environment import ZipFunction
+from tests.support.dynamo import REGION
+
+ACCOUNT = "000000000000"
+STAGE = "dev"
+COMMAND_S = 240
+
+
+class Operator:
+    """Has the account's credentials, and a folder for what is made."""
+
+    def __init__(self, port: int, folder: Path) -> None:
+        self.port, self.folder = port, folder
+        self.endpoint = f"http://127.0.0.1:{port}"
+        # What says where packages come from stays; the machine's own AWS settings do not leak in.
+        self.environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("AWS_")},
+            "HOME": str(folder),
+            "NODE_AT_LEAST": "22",
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_ENDPOINT_URL_S3": self.endpoint,
+            "AWS_ACCESS_KEY_ID": ACCOUNT,
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_REGION": REGION,
+            "CDK_DISABLE_VERSION_CHECK": "1",
+            "CDK_DISABLE_CLI_TELEMETRY": "true",
+        }
+
+    def cdk(self, *arguments: str) -> None:
+        # Data is kept, since what empties a bucket on the way out needs a runtime that the emulator lacks.
+        context = ("-c", "bundle_platform=host", "-c", "keep_data=true")
+        command = ("tools/node", "node_modules/.bin/cdk", *arguments, *context, "--output", "out")
+        done = self._run(*command)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def farebox(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return self._run(".venv/bin/farebox", *arguments)
+
+    def told(self, *arguments: str) -> dict[str, Any]:
+        """Give what a command that succeeds says with `--json`."""
+        done = self.farebox(*arguments, "--json")
+        assert done.returncode == 0, done.stdout + done.stderr
+        said: dict[str, Any] = json.loads(done.stdout)
+        return said
+
+    def apply(self, policy: dict[str, Any]) -> dict[str, str]:
+        """Apply a policy, and give the secrets of the keys that it made by their names."""
+        path = self.folder / "farebox.json"
+        path.write_text(json.dumps(policy))
+        created = self.told("apply", str(path))["created_keys"]
+        return {each["name"]: each["key"] for each in created}
+
+    def use_admin_plane(self, url: str, admin_key: str) -> None:
+        """Point `farebox` at the deployment. The emulator serves function URLs under a path of its own."""
+        name = url.removeprefix("https://").split(".")[0]
+        self.environment["FAREBOX_URL"] = f"{self.endpoint}/_aws/lambda-url/{name}"
+        self.environment["FAREBOX_ADMIN_KEY"] = admin_key
+
+    def proxy(self) -> ZipFunction:
+        """Give the proxy as it was deployed: its assets, and the variables that the account says it has."""
+        functions = self._aws("lambda", "list_functions")["Functions"]
+        [made] = [each for each in functions if "ProxyFunction" in each["FunctionName"]]
+        variables = {**made["Environment"]["Variables"], "AWS_ENDPOINT_URL": self.endpoint}
+        return Assembly(self.folder / "out", stack_name(STAGE, "gateway")).function("Proxy", variables)
+
+    def outputs(self) -> dict[str, str]:
+        """Give what the gateway stack tells."""
+        [stack] = self._aws("cloudformation", "describe_stacks", StackName=stack_name(STAGE, "gateway"))[
+            "Stacks"
+        ]
+        return {each["OutputKey"]: each["OutputValue"] for each in stack["Outputs"]}
+
+    def gateway_url(self) -> str:
+        return self.outputs()[OUTPUT_GATEWAY_URL]
+
+    def put_secret(self, name: str, value: str) -> None:
+        self._aws("secretsmanager", "put_secret_value", SecretId=name, SecretString=value)
+
+    def _aws(self, service: str, operation: str, **arguments: Any) -> dict[str, Any]:
+        client = boto3.client(
+            service,
+            region_name=REGION,
+            endpoint_url=self.endpoint,
+            aws_access_key_id=ACCOUNT,
+            aws_secret_access_key="test",
+        )
+        try:
+            said: dict[str, Any] = getattr(client, operation)(**arguments)
+            return said
+        finally:
+            client.close()
+
+    def _run(self, *command: str) -> subprocess.CompletedProcess[str]:
+        words = [str(self.folder / "out") if word == "out" else word for word in command]
+        return subprocess.run(
+            words,
+            cwd=ROOT,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_S,
+            check=False,
+        )

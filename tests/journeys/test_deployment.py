@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Iterator
 from decimal import Decimal
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ pytestmark = pytest.mark.journey
 
 SECRET = f"farebox/{STAGE}/anthropic"
 REVOKED_WITHIN_S = 5.0
+CLIENTS, ENVIRONMENTS = 100, 20
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +118,37 @@ async def test_a_spent_budget_and_a_revoked_key_are_refused_at_once(
             while (status := await status_with(url, keys["carol"])) == 200:
                 assert time.monotonic() - revoked_at < REVOKED_WITHIN_S
             assert status == 401
+
+
+async def test_a_hundred_clients_over_twenty_environments_leave_exact_books(operator: Operator) -> None:
+    answer = sse_message("A few words.", usage=usage(input_tokens=30, output_tokens=20))
+    budget = {"name": "dave-day", "scope": {"key": "dave"}, "usd": 500, "period": "day"}
+    with ScriptedUpstream(lambda received: answer) as upstream:
+        keys = await asyncio.to_thread(operator.apply, policy(upstream, "dave", budgets=[budget]))
+        async with FunctionUrl(operator.proxy(), environments=ENVIRONMENTS) as url:
+            await asyncio.gather(*(served(url, keys["dave"], answer.body) for _ in range(CLIENTS)))
+            await url.all_frozen()
+            assert len(url.environments) <= ENVIRONMENTS
+            assert url.throttled > 0
+        assert len(upstream.messages) == CLIENTS
+    cost = CLIENTS * cost_usd({"input_tokens": 30, "output_tokens": 20})
+    [used] = [row for row in operator.told("usage", "--by", "key")["rows"] if row["key"] == "dave"]
+    assert (used["requests"], Decimal(used["cost_usd"])) == (CLIENTS, cost)
+    [bucket] = [row for row in operator.told("budgets")["rows"] if row["name"] == "dave-day"]
+    assert (Decimal(bucket["settled_usd"]), Decimal(bucket["held_usd"])) == (cost, Decimal(0))
+    assert operator.farebox("ledger", "verify").returncode == 0
+
+
+async def served(url: FunctionUrl, key: str, expected: bytes) -> None:
+    """Ask until it is answered: what Lambda throttles comes again as soon as an environment is free."""
+    headers = [("content-type", "application/json"), ("x-farebox-key", key)]
+    while True:
+        async with asking(url.port, "/v1/messages", body=message(stream=True), headers=headers) as reply:
+            body = await reply.read()
+        if reply.status != HTTPStatus.TOO_MANY_REQUESTS:
+            assert (reply.status, body) == (200, expected)
+            return
+        await url.one_frozen()
 
 
 async def status_with(url: FunctionUrl, key: str) -> int:

@@ -4,7 +4,7 @@ import pytest
 
 from farebox.domain.budget import Budget, OnExhausted, Scope, Unit
 from farebox.domain.budget.rate_limit import LimitUnit, RateLimit
-from farebox.domain.config import Policy, ProviderSpec, RoutingConfig, Workspace
+from farebox.domain.config import Policy, ProviderSpec, Workspace
 from farebox.domain.errors import ConfigInvalid
 from farebox.domain.policy import (
     BUILTIN_PROVIDERS,
@@ -17,6 +17,7 @@ from farebox.domain.policy import (
     plan_changes,
 )
 from farebox.domain.price import read_override
+from farebox.domain.routing.saved import RoutingConfig
 
 
 def test_nothing_stored_serves_the_callers_own_login_and_the_demo_model() -> None:

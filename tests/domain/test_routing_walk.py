@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from farebox.domain.errors import PolicyRefused
+from farebox.domain.routing.query import read_query
 from farebox.domain.routing.tree import Condition, Conditional, Fallback, Leaf, LoadBalance, Node
 from farebox.domain.routing.walk import walk
 
@@ -77,7 +78,7 @@ def test_what_a_breaker_leaves_out_is_passed_over_unless_nothing_else_is_left() 
 
 
 def test_a_condition_that_holds_decides_else_the_default_and_else_nothing() -> None:
-    conditions = (Condition({"metadata.tier": "gold"}, 1),)
+    conditions = (Condition(read_query({"metadata.tier": "gold"}), 1),)
     node = Conditional("config", (A, B), conditions, default=0)
     statuses = {"a": 200, "b": 200}
     assert tried(node, statuses, Choices(matches={"config": 1})) == ([B], 200)

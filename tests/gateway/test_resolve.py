@@ -9,10 +9,17 @@ from typing import Any
 
 import pytest
 
-from farebox.domain.config import Policy, ProviderSpec, RoutingConfig, Workspace
-from farebox.domain.errors import FareboxError, PolicyRefused, ProviderUnresolved, RequestMalformed
+from farebox.domain.config import Policy, ProviderSpec, Workspace
+from farebox.domain.errors import (
+    ConfigInvalid,
+    FareboxError,
+    PolicyRefused,
+    ProviderUnresolved,
+    RequestMalformed,
+)
 from farebox.domain.identity import GatewayKey
 from farebox.domain.plan import Caller
+from farebox.domain.routing.saved import RoutingConfig
 from farebox.gateway.incoming import IncomingRequest
 from farebox.gateway.routing.targets import find_targets, first_leaf
 from farebox.wire.messages import read_head
@@ -208,11 +215,45 @@ def test_an_unknown_config_is_refused_by_name() -> None:
     assert refused(PolicyRefused, x_farebox_config="gone") == "There is no config 'gone'."
 
 
-@pytest.mark.parametrize("mode", ["loadbalance", "conditional", 7])
-def test_a_strategy_that_is_not_served_is_said_and_not_guessed(mode: object) -> None:
-    config = json.dumps({"strategy": {"mode": mode}, "targets": [{"provider": "@spare"}]})
-    told = f"Configs with strategy '{mode}' are not served by this version of farebox."
-    assert refused(PolicyRefused, x_farebox_config=config) == told
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        ({"retry": {"attemps": 2}}, "config.retry.attemps: unknown field; did you mean 'attempts'?"),
+        ({"targets": [{"api_key": "x"}]}, "config.targets[0].api_key: a config holds no secrets"),
+        ({"strategy": {"mode": 7}, "targets": [{}]}, "config.strategy.mode: must be one of single, fallback"),
+    ],
+)
+def test_what_is_wrong_in_an_inline_config_is_told_at_its_place(config: dict[str, Any], told: str) -> None:
+    assert refused(ConfigInvalid, x_farebox_config=json.dumps(config)).startswith(told)
+
+
+def test_a_config_is_served_as_one_of_its_versions_had_it() -> None:
+    older: dict[int, Mapping[str, object]] = {1: {"provider": "@spare"}, 2: {"colour": "red"}}
+    saved = RoutingConfig("c", {"provider": "@mine"}, 3, older)
+    policy = replace(a_policy(), configs={"c": saved})
+    assert [chosen(policy=policy, x_portkey_config=name)[0] for name in ("c", "c@3", "c@1")] == [
+        "mine",
+        "mine",
+        "spare",
+    ]
+    assert chosen(policy=policy, key=a_key(config="c@1"))[0] == "spare"
+    for name, told in (
+        ("c@4", "The config 'c' has no version 4."),
+        ("c@0", "The config 'c' has no version 0."),
+        ("c@x", "There is no config 'c@x'."),
+        ("c@-1", "There is no config 'c@-1'."),
+        ("d@1", "There is no config 'd@1'."),
+    ):
+        assert refused(PolicyRefused, policy=policy, x_portkey_config=name) == told
+
+
+def test_a_saved_config_that_cannot_be_read_refuses_its_own_requests_alone() -> None:
+    policy = a_policy(configs={"broken": {"colour": "red"}})
+    assert refused(PolicyRefused, policy=policy, x_farebox_config="broken") == (
+        "The saved config 'broken' cannot be used: config.colour: unknown field. "
+        "Ask your farebox administrator to mend it."
+    )
+    assert chosen(policy=policy)[0] == "prod"
 
 
 WAYS: list[dict[str, str]] = [

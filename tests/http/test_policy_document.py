@@ -104,7 +104,6 @@ def test_the_example_becomes_pieces_in_normal_form() -> None:
     )
     assert document.warnings == (
         "providers[1].type: this version does not serve 'bedrock' and refuses its requests",
-        "configs[0].config.strategy.mode: this version asks the first target only and does not fall back",
     )
     assert document.places[("key", "platform/alice")] == "keys[0]"
 
@@ -327,22 +326,24 @@ def test_a_wrong_shape_is_told_in_the_words_of_the_file(text: str, message: str)
 @pytest.mark.parametrize(
     ("config", "path"),
     [
-        ({"strategy": {"mode": "loadbalance"}, "targets": [{"provider": "@p"}]}, "strategy.mode"),
-        ({"strategy": {"mode": "conditional"}, "targets": [{"provider": "@p"}]}, "strategy.mode"),
+        ({"strategy": {"mode": "conditional"}, "targets": [{"provider": "@p"}]}, "strategy.conditions"),
         ({"strategy": {"mode": "best"}, "targets": [{"provider": "@p"}]}, "strategy.mode"),
         ({"strategy": {"mode": "single", "colour": 1}, "targets": [{"provider": "@p"}]}, "strategy.colour"),
         ({"strategy": "single", "targets": [{"provider": "@p"}]}, "strategy"),
         ({"strategy": {"mode": "fallback"}}, "targets"),
         ({"targets": []}, "targets"),
         ({"targets": ["@p"]}, "targets[0]"),
-        ({"targets": [{"provider": "@p"}, {"targets": [{"provider": "@p"}]}]}, "targets[1]"),
+        (
+            {"targets": [{"provider": "@p"}, {"targets": [{"provider": "@"}]}]},
+            "targets[1].targets[0].provider",
+        ),
         ({"targets": [{"provider": 5}]}, "targets[0].provider"),
         ({"targets": [{"provider": "@"}]}, "targets[0].provider"),
         ({"provider": "@p", "override_params": 5}, "override_params"),
         ({"provider": "@p", "override_params": {"model": ""}}, "override_params.model"),
         ({"provider": "@p", "colour": 1}, "colour"),
         ({"provider": "@p", "api_key": "sk-ant-secret"}, "api_key"),
-        ({"provider": "@p", "custom_host": "https://x"}, "custom_host"),
+        ({"custom_host": "https://x"}, "custom_host"),
         ({"targets": [{"provider": "@p", "input_guardrails": ["g"]}]}, "targets[0].input_guardrails"),
     ],
 )

@@ -11,6 +11,7 @@ from farebox.domain.budget import Budget, OnExhausted
 from farebox.domain.budget.brake import Brake
 from farebox.domain.budget.rate_limit import RateLimit
 from farebox.domain.price import PriceOverride
+from farebox.domain.routing.saved import RoutingConfig
 
 CALLER_CREDENTIAL = "caller"
 DEMO_TYPE = "demo"
@@ -67,14 +68,6 @@ class Workspace:
     providers: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
     allow_config_override: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class RoutingConfig:
-    """A routing document saved under a slug."""
-
-    slug: str
-    document: Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True)

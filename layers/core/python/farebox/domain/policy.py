@@ -16,12 +16,12 @@ from farebox.domain.config import (
     DEFAULT_WORKSPACE,
     Policy,
     ProviderSpec,
-    RoutingConfig,
     Workspace,
 )
 from farebox.domain.errors import ConfigInvalid
 from farebox.domain.money import picodollars_from_usd
 from farebox.domain.price import read_override
+from farebox.domain.routing.saved import RoutingConfig
 
 Document = Mapping[str, object]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Annotated, TypeVar
@@ -10,7 +10,6 @@ from typing import Annotated, TypeVar
 from pydantic import BeforeValidator, Field, ValidationError
 
 from farebox.domain.config import CALLER_CREDENTIAL
-from farebox.domain.errors import ConfigInvalid
 from farebox.domain.policy import (
     BRAKE,
     BUDGET,
@@ -24,7 +23,8 @@ from farebox.domain.policy import (
     Piece,
     key_name,
 )
-from farebox.http.policy_routing import Finding, check_routing, read_routing
+from farebox.domain.routing.finding import Finding, refusal
+from farebox.http.policy_routing import check_routing, read_routing
 from farebox.http.policy_sections import (
     BrakeSection,
     BudgetSection,
@@ -151,13 +151,6 @@ def default_policy_document() -> PolicyDocument:
     )
 
 
-def refusal(findings: Sequence[Finding]) -> ConfigInvalid:
-    """Join what is wrong into one refusal, a line for each: the first path first, the others in its text."""
-    first, *others = findings
-    rest = "".join(f"\n{finding.path}: {finding.detail}" for finding in others)
-    return ConfigInvalid(first.path, first.detail + rest)
-
-
 def validation_findings(error: ValidationError) -> list[Finding]:
     """Give what pydantic found, each with a path such as `budgets[2].period`."""
     return [Finding(path_text(each["loc"]), detail_text(each)) for each in error.errors(include_url=False)]
@@ -238,8 +231,7 @@ def _section_findings(file: PolicyFile) -> Iterator[Finding]:
 def _findings(section: Section) -> Iterator[Finding]:
     """Look at what one section means, beyond its grammar."""
     if isinstance(section, ConfigSection):
-        for finding in check_routing(section.config):
-            yield Finding(f"config.{finding.path}", finding.detail, finding.is_error)
+        yield from check_routing(section.config)
     elif isinstance(section, ProviderSection) and section.type not in PROVIDER_TYPES_SERVED:
         yield Finding(
             "type", f"this version does not serve '{section.type}' and refuses its requests", is_error=False

@@ -8,8 +8,9 @@ from fnmatch import fnmatchcase
 from farebox.domain.config import CALLER_CREDENTIAL, DEFAULT_WORKSPACE
 from farebox.domain.errors import Conflict, NotFound
 from farebox.domain.policy import BUILTIN_PROVIDERS, CONFIG, KEY, PROVIDER, WORKSPACE, Document, Stored
-from farebox.http.policy_document import PolicyDocument, refusal
-from farebox.http.policy_routing import Finding, named_providers
+from farebox.domain.routing.finding import Finding, refusal
+from farebox.http.policy_document import PolicyDocument
+from farebox.http.policy_routing import named_providers
 from farebox.ports import Keys
 
 NAMES_SHOWN_MAX = 20
@@ -58,7 +59,7 @@ class References:
         config = document.get("config")
         for path, name in named_providers(config if isinstance(config, Mapping) else {}):
             if not self._is_provider(name):
-                yield self._finding(PROVIDER, f"config.{path}", name)
+                yield self._finding(PROVIDER, path, name)
 
     def _is_provider(self, name: str) -> bool:
         """'@name' is a slug; a bare name is a slug first, then a type with the caller's own credential."""

@@ -1,41 +1,15 @@
-"""What a config (Portkey's JSON) may hold today: which fields are served, which wait, which are refused."""
+"""A config of the policy file: an object or its JSON text, and the providers that it names."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 
-MODES_SERVED = ("single", "fallback")
-MODES = (*MODES_SERVED, "loadbalance", "conditional")
-TARGETS_MAX = 100
+from farebox.domain.routing.finding import Finding
+from farebox.domain.routing.reading import read_config
 
-_SERVED = ("strategy", "targets", "provider", "override_params", "name", "weight")
-# Leaving these out changes how fast or how often something is asked, not what may be asked.
-_NOT_YET = ("cache", "retry", "request_timeout", "default_params", "drop_params", "strict_open_ai_compliance")
-# Leaving these out would answer from the wrong place or without a check that somebody relies on.
-_REFUSED = (
-    "custom_host",
-    "forward_headers",
-    "passthrough",
-    "input_guardrails",
-    "output_guardrails",
-    "before_request_hooks",
-    "after_request_hooks",
-    "input_mutators",
-    "output_mutators",
-)
-_STRATEGY_FIELDS = ("mode", "on_status_codes", "conditions", "default", "sticky", "cb_config")
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """Something about one place of a document; without `is_error` the document can be taken all the same."""
-
-    path: str
-    detail: str
-    is_error: bool = True
+_NOT_YET = ("cache", "default_params", "drop_params", "custom_host", "cb_config")
 
 
 def read_routing(value: object) -> dict[str, object]:
@@ -51,97 +25,49 @@ def read_routing(value: object) -> dict[str, object]:
 
 
 def check_routing(document: Mapping[str, object]) -> Iterator[Finding]:
-    """Find what is wrong with a config, with paths inside it."""
-    targets = document.get("targets")
-    strategy = document.get("strategy")
-    if strategy is not None:
-        yield from _check_strategy(strategy)
-    if targets is None:
-        yield from _check_node(document, "")
-        if strategy is not None and not isinstance(document.get("provider"), str):
-            yield Finding("targets", "is required beside a strategy")
-        return
-    yield from _check_fields(document, "")
-    if not isinstance(targets, list) or not 0 < len(targets) <= TARGETS_MAX:
-        yield Finding("targets", f"must be a list of 1 to {TARGETS_MAX} targets")
-        return
-    for index, target in enumerate(targets):
-        path = f"targets[{index}]"
-        if not isinstance(target, Mapping):
-            yield Finding(path, "must be an object")
-        elif "targets" in target or "strategy" in target:
-            yield Finding(path, "is a config of its own; nested configs are not served by this version")
-        else:
-            yield from _check_node(target, path)
+    """Find what is wrong with a config, and what is worth knowing; paths begin with 'config'."""
+    reading = read_config(document)
+    yield from reading.findings
+    if reading.tree is not None:
+        yield from _not_applied(document, "config")
 
 
-def named_providers(document: Mapping[str, object]) -> Iterator[tuple[str, str]]:
-    """Give (path, name) of each provider that a valid config names: `provider`, or a model '@slug/model'."""
+def named_providers(document: Mapping[str, object], path: str = "config") -> Iterator[tuple[str, str]]:
+    """Give (path, name) of each provider that a valid config names, as the targets do it: by `provider`,
+    `virtual_key`, or a model '@slug/model'.
+    """
     targets = document.get("targets")
-    nodes = [("", document)]
     if isinstance(targets, list):
-        nodes = [(f"targets[{index}].", target) for index, target in enumerate(targets)]
-    for path, node in nodes:
-        provider = node.get("provider")
-        if isinstance(provider, str):
-            yield f"{path}provider", provider
-        overrides = node.get("override_params")
-        model = overrides.get("model") if isinstance(overrides, Mapping) else None
-        if isinstance(model, str) and model.startswith("@"):
-            yield f"{path}override_params.model", model.partition("/")[0]
+        for index, target in enumerate(targets):
+            if isinstance(target, Mapping):
+                yield from named_providers(target, f"{path}.targets[{index}]")
+    else:
+        older = document.get("virtual_key")
+        provider = document.get("provider")
+        if isinstance(older, str):
+            yield f"{path}.virtual_key", "@" + older.removeprefix("@")
+        elif isinstance(provider, str):
+            yield f"{path}.provider", provider
+    overrides = document.get("override_params")
+    model = overrides.get("model") if isinstance(overrides, Mapping) else None
+    if isinstance(model, str) and model.startswith("@"):
+        yield f"{path}.override_params.model", model.partition("/")[0]
 
 
-def _check_strategy(strategy: object) -> Iterator[Finding]:
-    if not isinstance(strategy, Mapping):
-        yield Finding("strategy", "must be an object")
-        return
-    mode = strategy.get("mode")
-    if mode not in MODES:
-        yield Finding("strategy.mode", f"must be one of {', '.join(MODES)}")
-    elif mode not in MODES_SERVED:
-        yield Finding(
-            "strategy.mode", f"'{mode}' is not served by this version ({' and '.join(MODES_SERVED)} are)"
-        )
-    elif mode == "fallback":
-        yield Finding(
-            "strategy.mode", "this version asks the first target only and does not fall back", is_error=False
-        )
-    for name in strategy:
-        if name not in _STRATEGY_FIELDS:
-            yield Finding(f"strategy.{name}", "unknown field")
-
-
-def _check_node(node: Mapping[str, object], path: str) -> Iterator[Finding]:
-    yield from _check_fields(node, path)
-    provider = node.get("provider")
-    if provider is not None and not (isinstance(provider, str) and provider.strip("@")):
-        yield Finding(_join(path, "provider"), "must be @slug, or a provider type")
-    overrides = node.get("override_params", {})
-    if not isinstance(overrides, Mapping):
-        yield Finding(_join(path, "override_params"), "must be an object")
-        return
-    model = overrides.get("model")
-    if model is not None and not (isinstance(model, str) and model):
-        yield Finding(_join(path, "override_params.model"), "must be a model's name")
-    for name in overrides:
+def _not_applied(node: Mapping[str, object], path: str) -> Iterator[Finding]:
+    """Find what a later version will do and this one leaves undone."""
+    for name in _NOT_YET:
+        if node.get(name) is not None:
+            yield Finding(f"{path}.{name}", "is not applied by this version", is_error=False)
+    overrides = node.get("override_params")
+    for name in overrides if isinstance(overrides, Mapping) else ():
         if name != "model":
-            yield Finding(
-                _join(path, f"override_params.{name}"), "is not applied by this version", is_error=False
-            )
-
-
-def _check_fields(node: Mapping[str, object], path: str) -> Iterator[Finding]:
-    for name in node:
-        place = _join(path, name)
-        if name in _NOT_YET:
+            place = f"{path}.override_params.{name}"
             yield Finding(place, "is not applied by this version", is_error=False)
-        elif name in _REFUSED:
-            yield Finding(place, "is not served by this version")
-        elif name == "api_key":
-            yield Finding(place, "a config holds no secrets; name a provider that has a credential")
-        elif name not in _SERVED:
-            yield Finding(place, "unknown field")
-
-
-def _join(path: str, name: str) -> str:
-    return f"{path}.{name}" if path else name
+    strategy = node.get("strategy")
+    mode = strategy.get("mode") if isinstance(strategy, Mapping) else None
+    if mode == "conditional":
+        yield Finding(f"{path}.strategy.mode", "this version asks the default target", is_error=False)
+    targets = node.get("targets")
+    for index, target in enumerate(targets if isinstance(targets, list) else ()):
+        yield from _not_applied(target, f"{path}.targets[{index}]")

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from farebox.domain.routing.query import Query
+
 RETRIED_STATUSES = frozenset((429, 500, 502, 503, 504, 529))
 """What is tried again where a config names no statuses of its own."""
 
@@ -115,9 +117,9 @@ class LoadBalance:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """A query in Portkey's language, and the index of the child that serves what it matches."""
+    """A query, and the index of the child that serves what it matches."""
 
-    query: Mapping[str, object]
+    query: Query
     child: int
 
 

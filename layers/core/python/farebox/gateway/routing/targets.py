@@ -4,18 +4,22 @@ what key, workspace and provider admit.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+
+import msgspec
 
 from farebox.domain.config import Policy, ProviderSpec, Target, Workspace, admits
 from farebox.domain.errors import PolicyRefused, ProviderUnresolved, RequestMalformed
 from farebox.domain.plan import Caller
-from farebox.domain.routing.tree import RETRIED_STATUSES, Fallback, Leaf, Node, Retry
+from farebox.domain.routing.reading import ROOT, config_tree
+from farebox.domain.routing.tree import Leaf, Node
 from farebox.gateway.incoming import IncomingRequest
 from farebox.wire.messages import MessagesHead
 
-ROOT = "config"
+VERSION_DIGITS_MAX = 9
+
+_json = msgspec.json.Decoder()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +72,7 @@ def find_targets(request: IncomingRequest, head: MessagesHead, caller: Caller, p
     """Read where a request may go: the config of the request, the key or the workspace, or the one provider
     that the request names instead.
 
-    Raises `PolicyRefused` and `RequestMalformed`.
+    Raises `ConfigInvalid`, `PolicyRefused` and `RequestMalformed`.
     """
     workspace = policy.workspaces.get(caller.key.workspace)
     if workspace is None:  # its narrowing is gone with it: refuse closed
@@ -122,65 +126,27 @@ def _config_tree(request: IncomingRequest, caller: Caller, workspace: Workspace,
         if not _may_override(caller, workspace):
             raise PolicyRefused("This key uses a fixed config; x-farebox-config is not allowed with it.")
         if asked.startswith("{"):
-            return _read_tree(_inline_config(asked))
-    slug = asked or caller.key.config or workspace.config
-    if slug is None:
-        return Leaf(ROOT)
-    saved = policy.configs.get(slug)
-    if saved is None:
-        raise PolicyRefused(f"There is no config '{slug}'.")
-    return _read_tree(saved.document)
+            return _inline_tree(asked)
+    name = asked or caller.key.config or workspace.config
+    return Leaf(ROOT) if name is None else _saved_tree(name, policy)
 
 
-def _inline_config(text: str) -> Mapping[str, object]:
+def _inline_tree(text: str) -> Node:
     try:
-        document = json.loads(text)
+        document = _json.decode(text.encode("latin-1"))
     except (ValueError, RecursionError):
         raise RequestMalformed("x-farebox-config: is neither a config's slug nor a JSON object.") from None
-    return document  # type: ignore[no-any-return]  # begins with a brace, so it is an object
+    return config_tree(document)
 
 
-def _read_tree(document: Mapping[str, object]) -> Node:
-    """Read a config of one target, or the targets of a fallback."""
-    targets = document.get("targets")
-    if (
-        not isinstance(targets, list)
-        or not all(isinstance(target, dict) for target in targets)
-        or not targets
-    ):
-        return _leaf(document, ROOT)
-    strategy = document.get("strategy")
-    mode = strategy.get("mode") if isinstance(strategy, dict) else None
-    if mode not in (None, "single", "fallback"):
-        raise PolicyRefused(f"Configs with strategy '{mode}' are not served by this version of farebox.")
-    children = tuple(_leaf(target, f"{ROOT}.targets[{index}]") for index, target in enumerate(targets))
-    statuses = strategy.get("on_status_codes") if isinstance(strategy, dict) else None
-    return Fallback(ROOT, children, _statuses(statuses)) if mode == "fallback" else children[0]
-
-
-def _leaf(target: Mapping[str, object], path: str) -> Leaf:
-    overrides = target.get("override_params")
-    model = overrides.get("model") if isinstance(overrides, dict) else None
-    provider, timeout_ms = target.get("provider"), target.get("request_timeout")
-    return Leaf(
-        path,
-        provider=provider if isinstance(provider, str) else None,
-        model=model if isinstance(model, str) and model else None,
-        retry=_retry(target.get("retry")),
-        timeout_ms=timeout_ms if isinstance(timeout_ms, int) and timeout_ms > 0 else None,
-    )
-
-
-def _retry(value: object) -> Retry:
-    if not isinstance(value, dict) or not isinstance(value.get("attempts"), int):
-        return Retry()
-    statuses = _statuses(value.get("on_status_codes"))
-    return Retry(min(value["attempts"], 5), RETRIED_STATUSES if statuses is None else statuses)
-
-
-def _statuses(value: object) -> frozenset[int] | None:
-    is_list = isinstance(value, list) and all(isinstance(status, int) for status in value)
-    return frozenset(value) if is_list and isinstance(value, list) else None
+def _saved_tree(name: str, policy: Policy) -> Node:
+    """Find a saved config by 'slug', or as one version had it by 'slug@version'."""
+    slug, _, version = name.partition("@")
+    saved = policy.configs.get(slug)
+    is_version = version.isascii() and version.isdigit() and len(version) <= VERSION_DIGITS_MAX
+    if saved is None or not (version == "" or is_version):
+        raise PolicyRefused(f"There is no config '{name}'.")
+    return saved.tree(int(version) if version else None)
 
 
 def _check_admitted(where: str, patterns: tuple[str, ...], models: Iterable[str]) -> None:

@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from farebox.domain.errors import ConfigInvalid
 from farebox.domain.identity import GatewayKey
 from farebox.domain.policy import CONFIG, KEY, PROVIDER, WORKSPACE
+from farebox.domain.routing.finding import refusal
 from farebox.http.admin.apply import key_attributes, key_section
 from farebox.http.admin.auth import actor
 from farebox.http.admin.editor import PolicyEditor
@@ -25,7 +26,7 @@ from farebox.http.admin.issue import (
 from farebox.http.admin.ports import AdminPorts
 from farebox.http.admin.rows import Row, issued_key_row, key_row, listing
 from farebox.http.moments import read_after, utc_text
-from farebox.http.policy_document import read_section, refusal
+from farebox.http.policy_document import read_section
 from farebox.http.policy_references import References
 from farebox.http.policy_sections import KeySection, Section
 

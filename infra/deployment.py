@@ -5,7 +5,10 @@ from __future__ import annotations
 import aws_cdk as cdk
 from cdk_nag import AwsSolutionsChecks
 
+from farebox.adapters.aws.tables import BUDGETS
 from infra.gateway_stack import GatewayStack
+from infra.observability.watched import Watched
+from infra.observability_stack import ObservabilityStack
 from infra.options import Options
 from infra.storage_stack import StorageStack
 
@@ -16,4 +19,15 @@ def build_stacks(app: cdk.App, options: Options) -> None:
         cdk.Tags.of(app).add(name, value)
     cdk.Validations.of(app).add_plugins(AwsSolutionsChecks(app))
     storage = StorageStack(app, options)
-    GatewayStack(app, options, storage)
+    gateway = GatewayStack(app, options, storage)
+    ObservabilityStack(app, options, watched(storage, gateway))
+
+
+def watched(storage: StorageStack, gateway: GatewayStack) -> Watched:
+    """Say what there is to look at."""
+    return Watched(
+        storage.tables[BUDGETS.name],
+        functions={"proxy": gateway.proxy, "admin": gateway.admin},
+        proxy=gateway.proxy,
+        proxy_log=gateway.proxy.log_group,
+    )

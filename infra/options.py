@@ -29,6 +29,11 @@ class Options:
     tags: Mapping[str, str] = field(default_factory=dict)
     alert_emails: tuple[str, ...] = ()
     alert_webhooks: tuple[str, ...] = ()
+    alarm_emails: tuple[str, ...] = ()
+    alarm_usd_per_hour: int = 50
+    alarm_first_token_ms: int = 60_000
+    dashboards: bool = True
+    runbook: str = "docs/runbook.md"
     secrets: tuple[str, ...] = ("anthropic",)
     bedrock_models: tuple[str, ...] = ("anthropic.*",)
     proxy_memory_mb: int = 512
@@ -128,7 +133,18 @@ OPTIONS: Mapping[str, Option] = {
     ),
     "tags": Option(_tags, "Tags of every resource: `-c tags=team=platform,cost=42`"),
     "alert_emails": Option(_list_of(_email), "Who is told by e-mail; each must confirm once"),
-    "alert_webhooks": Option(_list_of(_webhook), "Where SNS posts alerts; each endpoint must confirm once"),
+    "alert_webhooks": Option(
+        _list_of(_webhook), "Where SNS posts alerts and alarms; each endpoint must confirm once"
+    ),
+    "alarm_emails": Option(_list_of(_email), "Who is told of alarms by e-mail; where empty, `alert_emails`"),
+    "alarm_usd_per_hour": Option(
+        _whole(0, 1_000_000), "What may be charged in an hour before an alarm rings; 0 for no alarm"
+    ),
+    "alarm_first_token_ms": Option(
+        _whole(0, 900_000), "How long the slowest 1 % may take to begin before an alarm rings; 0 for no alarm"
+    ),
+    "dashboards": Option(_truth, "Whether there are two dashboards; an account's first three cost nothing"),
+    "runbook": Option(_matching(r"[^\s#]+", "a path or URL"), "Where alarms say that the runbook is"),
     "secrets": Option(
         _list_of(_secret),
         "Provider credentials to make a place for in Secrets Manager, as `farebox/STAGE/NAME`",

@@ -113,4 +113,7 @@ def test_logs_end_after_the_days_asked_for(clouds: dict[str, Cloud], stage: str,
 
 
 def test_the_outputs_are_what_commands_and_people_read(dev: Cloud) -> None:
-    assert set(dev.templates["gateway"]["Outputs"]) == {"GatewayUrl", "AdminUrl", "AdminFunctionName"}
+    made = set(dev.templates["gateway"]["Outputs"])
+    # CDK's own are for the stacks after it.
+    told = {name for name in made if not name.startswith("ExportsOutput")}
+    assert told == {"GatewayUrl", "AdminUrl", "AdminFunctionName"}

@@ -7,13 +7,15 @@ import pytest
 from tests.infra.conftest import Cloud
 
 BUCKET = "AWS::S3::Bucket"
+DASHBOARD = "AWS::CloudWatch::Dashboard"
 LOG = "AWS::Logs::LogGroup"
 SECRET = "AWS::SecretsManager::Secret"
 TABLE = "AWS::DynamoDB::Table"
+TOPIC = "AWS::SNS::Topic"
 URL = "AWS::Lambda::Url"
 
 DATA = (BUCKET, LOG, SECRET, TABLE, "AWS::DynamoDB::GlobalTable", "AWS::KMS::Key")
-PLACES = (URL, "AWS::CloudWatch::Dashboard", "AWS::Events::EventBus", "AWS::SNS::Topic", "AWS::SQS::Queue")
+PLACES = (URL, DASHBOARD, TOPIC, "AWS::Events::EventBus", "AWS::SQS::Queue")
 """Addresses that others were told, subscriptions, and messages, which `farebox replay` brings again."""
 
 # Under another logical id CloudFormation makes the resource anew, and drops the old one with all in it.
@@ -33,6 +35,11 @@ KEPT = {
         "ProxyLiveFunctionUrl4F0FE19C": URL,
         "AdminLog0817AE72": LOG,
         "AdminFunctionFunctionUrl424688C0": URL,
+    },
+    "observability": {
+        "AlarmTopicD01E77F9": TOPIC,
+        "OperatorsDashboard0B312A3C": DASHBOARD,
+        "FinanceDashboard9A17420B": DASHBOARD,
     },
 }
 ONLY_WHERE_DATA_GOES = {"EmptyingLogB4806DDF"}

@@ -1,0 +1,195 @@
+"""Dashboards and alarms look at metrics that exist, and whoever is woken is told what to do."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from farebox.domain.event import RequestFinished
+from farebox.jobs.emf import NAMESPACE, EmfMetrics
+from farebox.jobs.request_log import request_line
+from tests.gateway.stage import a_stage, asking
+from tests.infra.conftest import Cloud
+from tests.infra.synthesize import ROOT
+from tests.support.builders import a_record
+
+ALARM = "AWS::CloudWatch::Alarm"
+DASHBOARD = "AWS::CloudWatch::Dashboard"
+DASHBOARD_METRICS_MAX = 50
+"""What one of an account's three free dashboards may show."""
+
+Series = tuple[str, frozenset[str]]
+"""A metric of ours and its dimensions."""
+
+
+def plain(value: Any) -> str:
+    """Read a text of a template; what is known only once it is deployed becomes a word."""
+    if isinstance(value, dict) and "Fn::Join" in value:
+        separator, parts = value["Fn::Join"]
+        return str(separator).join(plain(part) for part in parts)
+    return value if isinstance(value, str) else "token"
+
+
+def widgets(cloud: Cloud) -> Iterator[dict[str, Any]]:
+    for dashboard in cloud.resources(DASHBOARD).values():
+        yield from json.loads(plain(dashboard["Properties"]["DashboardBody"]))["widgets"]
+
+
+def drawn(cloud: Cloud) -> list[list[Any]]:
+    """Give the metrics of all graphs, each as a list: namespace, name, dimensions, what else."""
+    return [metric for widget in widgets(cloud) for metric in widget["properties"].get("metrics", [])]
+
+
+def drawn_series(cloud: Cloud) -> set[Series]:
+    found: set[Series] = set()
+    for metric in drawn(cloud):
+        names = [part for part in metric if isinstance(part, str)]
+        if names and names[0] == NAMESPACE:
+            found.add((names[1], frozenset(names[2::2])))
+    for dimensions, name in re.findall(
+        rf"SEARCH\('{{{NAMESPACE},([^}}]+)}} MetricName=\"(\w+)\"",
+        json.dumps(drawn(cloud)).replace('\\"', '"'),
+    ):
+        found.add((name, frozenset(dimensions.split(","))))
+    return found
+
+
+def watched_metrics(cloud: Cloud) -> Iterator[tuple[str, str, frozenset[str]]]:
+    """Give namespace, name and dimensions of what alarms look at; each is paid for."""
+    for alarm in cloud.resources(ALARM).values():
+        made = alarm["Properties"]
+        parts = [each["MetricStat"]["Metric"] for each in made.get("Metrics", []) if "MetricStat" in each]
+        for metric in parts or [made]:
+            dimensions = frozenset(each["Name"] for each in metric.get("Dimensions", []))
+            yield metric["Namespace"], metric["MetricName"], dimensions
+
+
+def emitted() -> set[Series]:
+    """Give what the code writes, read from a line that it has written."""
+    written: list[str] = []
+    EmfMetrics(written.append, "dev", frozenset())(RequestFinished(a_record(ttft_ms=5)))
+    return {
+        (metric["Name"], frozenset(names))
+        for line in written
+        for directive in json.loads(line)["_aws"]["CloudWatchMetrics"]
+        for names in directive["Dimensions"]
+        for metric in directive["Metrics"]
+    }
+
+
+def anchors(page: str) -> set[str]:
+    """Give the anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", page, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_every_metric_of_ours_is_one_that_the_code_writes(dev: Cloud) -> None:
+    used = drawn_series(dev) | {
+        (name, dimensions) for namespace, name, dimensions in watched_metrics(dev) if namespace == NAMESPACE
+    }
+    assert len(used) > 15
+    assert used - emitted() == set()
+
+
+def test_everything_that_is_measured_of_a_request_is_shown(dev: Cloud) -> None:
+    assert {name for name, _ in emitted()} - {name for name, _ in drawn_series(dev)} == set()
+
+
+def test_every_alarm_says_what_it_means_and_where_the_runbook_says_what_to_do(dev: Cloud) -> None:
+    known = anchors((ROOT / "docs/runbook.md").read_text())
+    told = [alarm["Properties"]["AlarmDescription"] for alarm in dev.resources(ALARM).values()]
+    found = [re.fullmatch(r"[A-Z0-9].{20,}\. What to do: docs/runbook\.md#([a-z-]+)", text) for text in told]
+    assert [text for text, match in zip(told, found, strict=True) if match is None] == []
+    assert {match[1] for match in found if match} - known == set()
+
+
+def test_every_alarm_tells_when_it_begins_and_when_it_ends(prod: Cloud) -> None:
+    [(topic, _)] = prod.resources("AWS::SNS::Topic", "observability").items()
+    for alarm in prod.resources(ALARM).values():
+        assert alarm["Properties"]["AlarmActions"] == alarm["Properties"]["OKActions"] == [{"Ref": topic}]
+        assert alarm["Properties"]["TreatMissingData"] in {"breaching", "notBreaching"}
+
+
+def test_the_addresses_come_from_the_options(dev: Cloud, prod: Cloud) -> None:
+    def told(cloud: Cloud) -> set[tuple[str, str]]:
+        made = cloud.resources("AWS::SNS::Subscription", "observability").values()
+        return {(each["Properties"]["Protocol"], each["Properties"]["Endpoint"]) for each in made}
+
+    assert told(dev) == set()
+    assert told(prod) == {
+        ("email", "finance@example.com"),
+        ("https", "https://alerts.example.com/farebox"),
+    }
+
+
+def test_alarms_may_be_published_over_tls_by_cloudwatch_of_this_account_alone(prod: Cloud) -> None:
+    [policy] = prod.resources("AWS::SNS::TopicPolicy", "observability").values()
+    allowed, refused = (
+        [each for each in policy["Properties"]["PolicyDocument"]["Statement"] if each["Effect"] == effect]
+        for effect in ("Allow", "Deny")
+    )
+    assert [each["Condition"] for each in refused] == [{"Bool": {"aws:SecureTransport": "false"}}]
+    assert [(each["Principal"], each["Condition"]) for each in allowed] == [
+        (
+            {"Service": "cloudwatch.amazonaws.com"},
+            {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}},
+        )
+    ]
+
+
+def test_no_dashboard_shows_more_than_a_free_one_may(dev: Cloud) -> None:
+    assert len(dev.resources(DASHBOARD)) == 2
+    for dashboard in dev.resources(DASHBOARD).values():
+        body = json.loads(plain(dashboard["Properties"]["DashboardBody"]))
+        listed = {
+            json.dumps([part for part in metric if isinstance(part, str)])
+            for widget in body["widgets"]
+            for metric in widget["properties"].get("metrics", [])
+        }
+        assert len(listed) <= DASHBOARD_METRICS_MAX
+
+
+def test_every_field_that_a_query_reads_is_in_the_request_log(dev: Cloud) -> None:
+    queries = [
+        each["Properties"]["QueryString"] for each in dev.resources("AWS::Logs::QueryDefinition").values()
+    ]
+    asked = [*queries, *(widget["properties"].get("query", "") for widget in widgets(dev))]
+    made = {"requests", "usd", "output", "stopped", "last", "message", "timestamp"}
+    words = {
+        "filter",
+        "fields",
+        "stats",
+        "sort",
+        "limit",
+        "by",
+        "as",
+        "desc",
+        "or",
+        "and",
+        "like",
+        "sum",
+        "max",
+        "count",
+        "SOURCE",
+    }
+    for query in asked:
+        without_texts = re.sub(r'"[^"]*"|\'[^\']*\'', "", query)
+        named = set(re.findall(r"\b[a-z_]+\b", without_texts)) - words - made
+        assert named - set(request_line(a_record())) == set(), query
+
+
+async def test_the_line_of_a_request_that_was_not_booked_is_what_the_alarm_counts(
+    dev: Cloud, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    [counted] = dev.resources("AWS::Logs::MetricFilter").values()
+    async with a_stage(tmp_path) as stage:
+        stage.ledger.failing = {"settle"}
+        await stage.ask(asking())
+    term = counted["Properties"]["FilterPattern"].strip('"')
+    assert term
+    assert [term in line for line in caplog.messages] == [True]

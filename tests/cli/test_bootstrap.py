@@ -69,7 +69,7 @@ def bootstrap(url: str, *arguments: str) -> Ran:
         AWS_ENDPOINT_URL=url,
         AWS_ACCESS_KEY_ID="test",
         AWS_SECRET_ACCESS_KEY="test",
-        AWS_DEFAULT_REGION="eu-central-1",
+        AWS_REGION="eu-central-1",
         AWS_CONFIG_FILE="/nonexistent",
         AWS_SHARED_CREDENTIALS_FILE="/nonexistent",
     )
@@ -80,7 +80,7 @@ def test_it_invokes_the_admin_function_of_the_stage_and_prints_what_to_export() 
         ran = bootstrap(url, "--stage", "prod")
     assert (ran.status, ran.err) == (0, "")
     assert f"export FAREBOX_URL=https://admin.example.com FAREBOX_ADMIN_KEY={KEY}" in ran.out
-    assert "https://gateway.example.com\n" in ran.out
+    assert "export ANTHROPIC_BASE_URL=https://gateway.example.com ANTHROPIC_AUTH_TOKEN=fb-" in ran.out
     (_, described), (path, invoked) = peer.asked
     assert re.search(r"StackName=farebox-prod-gateway(&|$)", described)
     assert path == "/2015-03-31/functions/farebox-dev-admin/invocations"

@@ -17,12 +17,16 @@ from farebox.compose.deployment import (
     OUTPUT_ADMIN_FUNCTION,
     OUTPUT_ADMIN_URL,
     OUTPUT_GATEWAY_URL,
+    REGION_VARIABLE,
     stack_name,
 )
+from farebox.compose.settings import process_environment
 
 Stage = Annotated[str, typer.Option(help="The stage that was deployed.")]
 Stack = Annotated[str | None, typer.Option(help="The gateway stack, where it is not the stage's own.")]
-Region = Annotated[str | None, typer.Option(help="The region; else as your AWS profile says.")]
+Region = Annotated[
+    str | None, typer.Option(help="The region; else AWS_REGION, else as your AWS profile says.")
+]
 Profile = Annotated[str | None, typer.Option(help="The AWS profile; else as the environment says.")]
 
 
@@ -39,6 +43,8 @@ def bootstrap(
     cloudformation:DescribeStacks), is written to the audit log, and works only while there is no admin key.
     """
     name = stack or stack_name(stage, "gateway")
+    # What the other AWS tools read; boto3 knows AWS_DEFAULT_REGION alone.
+    region = region or process_environment().get(REGION_VARIABLE)
     try:
         session = boto3.Session(profile_name=profile, region_name=region)
         outputs = _outputs(session, name)

@@ -81,6 +81,7 @@ def wing_over(store: DynamoStore, clock: FixedClock) -> Wing:
         ledger=store.ledger,
         reports=store.reports,
         rate_limits=store.rate_limits,
+        thresholds=store.thresholds,
         clock=clock,
     )
 

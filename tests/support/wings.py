@@ -7,7 +7,8 @@ from pathlib import Path
 
 from farebox.adapters.local.rate_limits import LocalRateLimits
 from farebox.adapters.local.store import LocalStore
-from farebox.ports import Keys, Ledger, Policies, RateLimiter, Reports
+from farebox.adapters.local.thresholds import LocalThresholds
+from farebox.ports import Keys, Ledger, Policies, RateLimiter, Reports, Thresholds
 from tests.support.builders import FixedClock
 
 
@@ -20,6 +21,7 @@ class Wing:
     ledger: Ledger
     reports: Reports
     rate_limits: RateLimiter
+    thresholds: Thresholds
     clock: FixedClock
 
 
@@ -30,6 +32,7 @@ def local_wing(store: LocalStore, clock: FixedClock) -> Wing:
         ledger=store.ledger,
         reports=store.reports,
         rate_limits=LocalRateLimits(store.database),
+        thresholds=LocalThresholds(store.database),
         clock=clock,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import binascii
+import hashlib
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
@@ -12,6 +13,9 @@ import msgspec
 from farebox.domain.errors import ConfigInvalid
 
 Value = TypeVar("Value")
+
+MAX_KEY_BYTES = 800
+"""Of a sort key's 1,024, which may have more than this in it."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _encode = msgspec.json.Encoder().encode
@@ -30,6 +34,16 @@ def moment_at(microseconds_since_epoch: int) -> datetime:
 def json_text(value: object) -> str:
     """Write a dataclass or plain JSON value."""
     return _encode(value).decode()
+
+
+def short_key(value: object) -> str:
+    """Write a value as part of a key: as JSON, in which no two look the same, or where that is long as its
+    hash.
+    """
+    text = json_text(value)
+    if len(text.encode()) <= MAX_KEY_BYTES:
+        return text
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def cursor_text(place: object) -> str:

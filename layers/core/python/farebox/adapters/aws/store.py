@@ -10,6 +10,7 @@ from farebox.adapters.aws.key_store.keys import DynamoKeys
 from farebox.adapters.aws.ledger.reports import DynamoReports
 from farebox.adapters.aws.ledger.rollups.store import DynamoRollups
 from farebox.adapters.aws.ledger.steps import DynamoLedger
+from farebox.adapters.aws.ledger.thresholds import DynamoThresholds
 from farebox.adapters.aws.limits.limiter import DynamoRateLimits
 from farebox.adapters.aws.policies import DynamoPolicies
 from farebox.adapters.aws.stamps import Stamps
@@ -27,6 +28,7 @@ class DynamoStore:
     reports: DynamoReports
     rollups: DynamoRollups
     rate_limits: DynamoRateLimits
+    thresholds: DynamoThresholds
 
     @classmethod
     def over(
@@ -45,4 +47,5 @@ class DynamoStore:
             DynamoReports(items, tables, stamps, rollups if is_rolled_up else None),
             rollups,
             DynamoRateLimits(items, tables, clock),
+            DynamoThresholds(items, tables),
         )

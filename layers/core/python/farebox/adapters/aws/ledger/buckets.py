@@ -101,11 +101,17 @@ def partition_of(budget: str, unit: str, window: str) -> str:
     return f"{PARTITION}{budget}#{unit}#{window}"
 
 
+def primary_key(key: BucketKey) -> dict[str, Value]:
+    """Say where the bucket is."""
+    budget, unit, window, bucket = key
+    return {"pk": partition_of(budget, unit, window), "sk": _sort_key(bucket)}
+
+
 def mark(table: str, touch: Touch) -> Action:
     """Shut a bucket for every limit up to the present one."""
     return update(
         table,
-        _primary_key(key_of(touch)),
+        primary_key(key_of(touch)),
         "SET #exhausted_limit = :limit, #bucket = :bucket",
         _IS_OPEN,
         {"limit": touch.budget.limit, "bucket": touch.bucket},
@@ -117,7 +123,7 @@ def clear(table: str, key: BucketKey, *, settled: int) -> Action:
     condition = "#settled = :old" if settled else "(attribute_not_exists(#settled) OR #settled = :old)"
     return update(
         table,
-        _primary_key(key),
+        primary_key(key),
         "ADD #settled :back, #used :back REMOVE #exhausted_limit",
         condition,
         {"back": -settled, "old": settled},
@@ -165,16 +171,11 @@ def _move(table: str, key: BucketKey, movement: Movement) -> Action:
         room = movement.limit - amount
         condition = f"{_FITS if room >= 0 else _NEVER_FITS} AND {_IS_OPEN}"
         values |= {"room": room, "limit": movement.limit}
-    return update(table, _primary_key(key), _ADD, condition, values)
+    return update(table, primary_key(key), _ADD, condition, values)
 
 
 def _does_anything(movement: Movement) -> bool:
     return bool(movement.held or movement.settled) or movement.limit is not None
-
-
-def _primary_key(key: BucketKey) -> dict[str, Value]:
-    budget, unit, window, bucket = key
-    return {"pk": partition_of(budget, unit, window), "sk": _sort_key(bucket)}
 
 
 def _sort_key(bucket: str) -> str:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeAlias, cast
 
-from farebox.adapters.aws.codec import json_text, microseconds
+from farebox.adapters.aws.codec import microseconds, short_key
 from farebox.adapters.aws.dynamodb.actions import Action, Key
 from farebox.adapters.aws.dynamodb.attributes import Item, Value
 from farebox.adapters.aws.limits.writing import Writing
@@ -34,7 +34,6 @@ Leases: TypeAlias = Mapping[LimitUnit, datetime]
 Entries: TypeAlias = Mapping[str, int]
 
 _MAX_NAME_BYTES = 200
-_MAX_KEY_BYTES = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,16 +138,8 @@ def grouped(draws: Iterable[Draw]) -> list[Counters]:
     """Put together what is in one item: the draws of each scope on each bucket."""
     together: dict[str, list[Draw]] = {}
     for draw in draws:
-        together.setdefault(_partition_of(draw), []).append(draw)
+        together.setdefault(f"{PARTITION}{short_key((draw.limit.scope.terms, draw.bucket))}", []).append(draw)
     return [Counters({"pk": name, "sk": "-"}, tuple(each)) for name, each in together.items()]
-
-
-def _partition_of(draw: Draw) -> str:
-    # Scopes and buckets may hold any character; as JSON no two pairs look the same.
-    text = json_text((draw.limit.scope.terms, draw.bucket))
-    if len(text.encode()) > _MAX_KEY_BYTES:
-        text = hashlib.sha256(text.encode()).hexdigest()
-    return f"{PARTITION}{text}"
 
 
 def _own_name(draw: Draw, moment: datetime) -> str:

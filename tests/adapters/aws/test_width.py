@@ -1,11 +1,16 @@
-"""How many budgets one request could touch is never told too low."""
+"""How much one request could touch is never told too low."""
+
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from farebox.adapters.aws.width import MAX_TOUCHES, most_touched, refuse_too_wide
-from farebox.domain.budget import Scope, touches
+from farebox.domain.budget import Budget, Scope, touches
+from farebox.domain.budget.brake import Brake
+from farebox.domain.budget.rate_limit import LimitUnit, RateLimit
+from farebox.domain.config import Policy
 from farebox.domain.errors import ConfigInvalid
 from tests.support.builders import NOON, a_budget, a_scope
 
@@ -21,17 +26,43 @@ subjects = st.fixed_dictionaries(
 @given(st.lists(scopes, max_size=12), subjects)
 def test_no_request_touches_more_than_the_bound(found: list[Scope], subject: dict[str, str]) -> None:
     budgets = [a_budget(name=f"b{number}", scope=scope) for number, scope in enumerate(found)]
-    assert len(touches(budgets, subject, NOON)) <= most_touched(budgets)
+    assert len(touches(budgets, subject, NOON)) <= most_touched(found)
 
 
-def test_budgets_of_different_values_are_not_added_up() -> None:
-    budgets = [a_budget(scope=a_scope(workspace=f"w{number}")) for number in range(500)]
-    budgets += [a_budget(scope=a_scope(user=f"u{number}", model="*")) for number in range(500)]
-    budgets += [a_budget(scope=a_scope(key="*")), a_budget()]
-    assert most_touched(budgets) == 4
+def test_scopes_of_different_values_are_not_added_up() -> None:
+    found = [a_scope(workspace=f"w{number}") for number in range(500)]
+    found += [a_scope(user=f"u{number}", model="*") for number in range(500)]
+    found += [a_scope(key="*"), a_scope()]
+    assert most_touched(found) == 4
+
+
+def a_policy(**sections: tuple[object, ...]) -> Policy:
+    empty = Policy(version=1, providers=(), workspaces={}, configs={}, budgets=())
+    return replace(empty, **sections)  # type: ignore[arg-type]  # sections of a policy
+
+
+def budgets(count: int) -> tuple[Budget, ...]:
+    return tuple(a_budget(name=f"b{number}") for number in range(count))
+
+
+def limits(count: int, scopes: int) -> tuple[RateLimit, ...]:
+    """Give limits of so many scopes, all of which cover a request from a workspace 'a'."""
+    wanted = [a_scope(workspace=("a", f"w{number}")) for number in range(scopes)]
+    return tuple(
+        RateLimit(f"l{number}", wanted[number % scopes], LimitUnit.REQUESTS, 9, "minute")
+        for number in range(count)
+    )
 
 
 def test_more_than_a_transaction_takes_is_refused() -> None:
-    refuse_too_wide(a_budget(name=f"b{number}") for number in range(MAX_TOUCHES))
-    with pytest.raises(ConfigInvalid, match="could touch 91 of them; at most 90"):
-        refuse_too_wide(a_budget(name=f"b{number}") for number in range(MAX_TOUCHES + 1))
+    brake = Brake("b", a_scope(), session_picodollars=1, agents_per_session=1)
+    refuse_too_wide(a_policy(budgets=budgets(MAX_TOUCHES - 1), brakes=(brake,)))
+    with pytest.raises(ConfigInvalid, match="budgets: one request could touch 91 of them; at most 90"):
+        refuse_too_wide(a_policy(budgets=budgets(MAX_TOUCHES), brakes=(brake,)))
+
+
+def test_limits_of_more_scopes_than_a_transaction_takes_are_refused() -> None:
+    brake = Brake("b", a_scope(), agents_per_session=1)
+    refuse_too_wide(a_policy(rate_limits=limits(500, MAX_TOUCHES - 1), brakes=(brake,)))
+    with pytest.raises(ConfigInvalid, match="rate_limits: one request could touch 91 of them"):
+        refuse_too_wide(a_policy(rate_limits=limits(500, MAX_TOUCHES), brakes=(brake,)))

@@ -100,7 +100,7 @@ class DynamoPolicies:
         resources |= {(each.kind, each.name): each for each in upserts}
         gone = [resources.pop(place) for place in deletes if place in resources]
         after = _ordered(resources.values())
-        refuse_too_wide(_built(expected_version + 1, after).budgets)
+        refuse_too_wide(_built(expected_version + 1, after))
         noted = [
             *(self._entry(actor, before, resource) for before, resource in changes),
             *(self._entry(actor, resource, None) for resource in gone),

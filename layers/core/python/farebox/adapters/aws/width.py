@@ -1,11 +1,12 @@
-"""How many buckets one request could touch, at most: a transaction takes so many writes and no more."""
+"""How much one request could touch, at most: a transaction takes so many writes and no more."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
 
-from farebox.domain.budget import Budget
+from farebox.domain.budget import Scope
+from farebox.domain.config import Policy
 from farebox.domain.errors import ConfigInvalid
 
 MAX_TOUCHES = 90
@@ -14,25 +15,27 @@ MAX_TOUCHES = 90
 _WILD = frozenset("*?[")
 
 
-def refuse_too_wide(budgets: Iterable[Budget]) -> None:
-    """Raise `ConfigInvalid` where one request could touch more budgets than one step takes."""
-    touched = most_touched(budgets)
-    if touched > MAX_TOUCHES:
-        raise ConfigInvalid(
-            "budgets", f"one request could touch {touched} of them; at most {MAX_TOUCHES} are possible here"
-        )
+def refuse_too_wide(policy: Policy) -> None:
+    """Raise `ConfigInvalid` where one request could touch more budgets than one step takes, or rate limits of
+    more scopes. Those of brakes count as well.
+    """
+    caps = [budget.scope for brake in policy.brakes for budget in brake.budgets()]
+    _refuse("budgets", [*(budget.scope for budget in policy.budgets), *caps])
+    limits = [*policy.rate_limits, *(limit for brake in policy.brakes for limit in brake.rate_limits())]
+    # The limits of one scope are one write.
+    _refuse("rate_limits", {limit.scope for limit in limits})
 
 
-def most_touched(budgets: Iterable[Budget]) -> int:
-    """Give an upper bound of the budgets that one request draws on.
+def most_touched(scopes: Iterable[Scope]) -> int:
+    """Give an upper bound of the scopes that cover one request.
 
-    A request has one value in each dimension, so of the budgets that name values there, only those of one
+    A request has one value in each dimension, so of the scopes that name values there, only those of one
     value count.
     """
     named: dict[str, Counter[str]] = {}
     everywhere = 0
-    for budget in budgets:
-        dimension, values = _named_values(budget)
+    for scope in scopes:
+        dimension, values = _named_values(scope)
         if dimension is None:
             everywhere += 1
         else:
@@ -40,8 +43,16 @@ def most_touched(budgets: Iterable[Budget]) -> int:
     return everywhere + sum(max(counts.values()) for counts in named.values())
 
 
-def _named_values(budget: Budget) -> tuple[str | None, frozenset[str]]:
-    for dimension, patterns in budget.scope.terms:
+def _refuse(section: str, scopes: Iterable[Scope]) -> None:
+    touched = most_touched(scopes)
+    if touched > MAX_TOUCHES:
+        raise ConfigInvalid(
+            section, f"one request could touch {touched} of them; at most {MAX_TOUCHES} are possible here"
+        )
+
+
+def _named_values(scope: Scope) -> tuple[str | None, frozenset[str]]:
+    for dimension, patterns in scope.terms:
         if patterns and not any(_WILD & set(pattern) for pattern in patterns):
             return dimension, frozenset(patterns)
     return None, frozenset()

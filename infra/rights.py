@@ -7,7 +7,17 @@ from collections.abc import Sequence
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
 
-from farebox.adapters.aws.tables import BUDGETS, BY_LEASE, BY_SESSION, BY_TIME, KEYS, ROLLUPS, USAGE, Index
+from farebox.adapters.aws.tables import (
+    BUDGETS,
+    BY_LEASE,
+    BY_OVERRUN,
+    BY_SESSION,
+    BY_TIME,
+    KEYS,
+    ROLLUPS,
+    USAGE,
+    Index,
+)
 from infra.stack import Stack
 from infra.storage_stack import StorageStack
 
@@ -48,7 +58,7 @@ def admin_rights(storage: StorageStack) -> list[iam.PolicyStatement]:
         on_table(tables[KEYS.name], *READ, *WRITE),
         # `farebox ledger verify` recomputes every bucket from every row, so it alone has to scan.
         on_table(tables[BUDGETS.name], *READ, "Scan", *WRITE, indexes=[BY_LEASE]),
-        on_table(tables[USAGE.name], *READ, "Scan", *APPEND, indexes=[BY_TIME, BY_SESSION]),
+        on_table(tables[USAGE.name], *READ, "Scan", *APPEND, indexes=[BY_TIME, BY_SESSION, BY_OVERRUN]),
         on_table(tables[ROLLUPS.name], "Query"),
     ]
 

@@ -34,6 +34,12 @@ def test_a_total_has_no_beginning_so_the_last_day_counts_from_its_first_request(
     assert burn_rate(TOTAL, 5_000, Spending(240, NOON - hours_ago * HOUR), NOON) == rate
 
 
+def test_what_was_cut_is_over_the_time_that_was_looked_at() -> None:
+    minute = timedelta(minutes=1)
+    assert burn_rate(TOTAL, 5_000, Spending(240, NOON - 6 * minute, is_cut=True), NOON) == 2_400
+    assert burn_rate(TOTAL, 5_000, Spending(2, NOON, is_cut=True), NOON) == 7_200
+
+
 def at(settled: int, rate: int, *, period: str = "total", raises: tuple[Raise, ...] = ()) -> datetime | None:
     return exhausted_at(a_budget(tokens=100, period=period, raises=raises), "", settled, rate, NOON)
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import pytest
 
 from farebox.compose.aws.admin import Handler, admin_handler, open_admin
 from farebox.compose.deployment import BOOTSTRAP_EVENT, deployment_environment
 from farebox.compose.deployment import Deployment as Stage
 from farebox.domain.errors import ConfigInvalid
+from tests.support.builders import a_record
 from tests.support.dynamo import CREDENTIALS, REGION, deployed
 from tests.support.ministack import Ministack, ministack
 
@@ -85,6 +88,17 @@ def test_a_policy_is_applied_and_read_back(handler: Handler) -> None:
     assert [created["name"] for created in applied["created_keys"]] == ["alice"]
     assert asked(handler, "GET", "/v1/budgets", key)[1]["rows"] == []
     assert asked(handler, "GET", "/v1/providers", key)[1]["rows"][0]["slug"] == "main"
+
+
+def test_budgets_tell_their_pace_and_what_went_beyond_holds(handler: Handler) -> None:
+    key = handler(BOOTSTRAP_EVENT, None)["admin_key"]
+    asked(handler, "POST", "/v1/apply", key, {"budgets": [{"name": "ever", "usd": 100, "period": "total"}]})
+    record = a_record(at=datetime.now(UTC), charged_picodollars=30 * 10**12, overrun_picodollars=5 * 10**11)
+    told = {"records": [msgspec.to_builtins(record)]}
+    assert asked(handler, "POST", "/v1/ledger/replay", key, told) == (200, {"replayed": 1})
+    (row,) = asked(handler, "GET", "/v1/budgets", key)[1]["rows"]
+    assert (row["settled_usd"], row["burn_rate_usd_per_hour"], row["overrun_usd"]) == ("30", "30", "0.5")
+    assert row["forecast_exhausted_at"] is not None
 
 
 def test_a_function_without_its_variables_says_which(ministack: Ministack) -> None:

@@ -82,6 +82,7 @@ def wing_over(store: DynamoStore, clock: FixedClock) -> Wing:
         reports=store.reports,
         rate_limits=store.rate_limits,
         thresholds=store.thresholds,
+        spending=store.spending,
         clock=clock,
     )
 

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from farebox.adapters.local.rate_limits import LocalRateLimits
+from farebox.adapters.local.sql.spending import LocalSpendingHistory
 from farebox.adapters.local.store import LocalStore
 from farebox.adapters.local.thresholds import LocalThresholds
-from farebox.ports import Keys, Ledger, Policies, RateLimiter, Reports, Thresholds
+from farebox.ports import Keys, Ledger, Policies, RateLimiter, Reports, SpendingHistory, Thresholds
 from tests.support.builders import FixedClock
 
 
@@ -22,6 +23,7 @@ class Wing:
     reports: Reports
     rate_limits: RateLimiter
     thresholds: Thresholds
+    spending: SpendingHistory
     clock: FixedClock
 
 
@@ -33,6 +35,7 @@ def local_wing(store: LocalStore, clock: FixedClock) -> Wing:
         reports=store.reports,
         rate_limits=LocalRateLimits(store.database),
         thresholds=LocalThresholds(store.database),
+        spending=LocalSpendingHistory(store.database),
         clock=clock,
     )
 

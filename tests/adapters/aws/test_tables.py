@@ -35,6 +35,7 @@ def test_an_index_carries_what_is_summed_and_no_more() -> None:
     assert by_name == {
         "by_time": {"ProjectionType": "INCLUDE", "NonKeyAttributes": list(BY_TIME.includes)},
         "by_session": {"ProjectionType": "KEYS_ONLY"},
+        "by_overrun": {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["entries", "overrun_picodollars"]},
     }
     # DynamoDB takes twenty beside the keys.
     assert len(BY_TIME.includes) <= 20

@@ -1,5 +1,5 @@
-"""The sockets between the core and the world. Each is filled under adapters/local; keys, policies, ledger and
-reports under adapters/aws too.
+"""The sockets between the core and the world. Each is filled under adapters/local, those of the store under
+adapters/aws too.
 """
 
 from __future__ import annotations

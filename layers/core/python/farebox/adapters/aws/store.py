@@ -9,6 +9,7 @@ from farebox.adapters.aws.dynamodb.items import Items
 from farebox.adapters.aws.key_store.keys import DynamoKeys
 from farebox.adapters.aws.ledger.reports import DynamoReports
 from farebox.adapters.aws.ledger.rollups.store import DynamoRollups
+from farebox.adapters.aws.ledger.spending import DynamoSpendingHistory
 from farebox.adapters.aws.ledger.steps import DynamoLedger
 from farebox.adapters.aws.ledger.thresholds import DynamoThresholds
 from farebox.adapters.aws.limits.limiter import DynamoRateLimits
@@ -29,6 +30,7 @@ class DynamoStore:
     rollups: DynamoRollups
     rate_limits: DynamoRateLimits
     thresholds: DynamoThresholds
+    spending: DynamoSpendingHistory
 
     @classmethod
     def over(
@@ -48,4 +50,5 @@ class DynamoStore:
             rollups,
             DynamoRateLimits(items, tables, clock),
             DynamoThresholds(items, tables),
+            DynamoSpendingHistory(items, tables),
         )

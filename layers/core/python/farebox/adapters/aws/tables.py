@@ -67,8 +67,11 @@ USAGE_COLUMNS = (
 )
 """What usage is grouped by and summed over, so that it is read from the index alone."""
 
-BY_TIME = Index("by_time", "time_shard", "place", includes=("at_us", *USAGE_COLUMNS))
+BY_TIME = Index("by_time", "time_shard", "place", includes=("at_us", *USAGE_COLUMNS, "entries"))
 BY_SESSION = Index("by_session", "session_id", "place")
+
+BY_OVERRUN = Index("by_overrun", "overrun", "place", includes=("entries", "overrun_picodollars"))
+"""Rows of requests that cost more than was held for them alone have these attributes."""
 
 KEYS = Table("keys", "pk", "sk")
 """Gateway and admin keys, the policy, and the audit log of both."""
@@ -79,7 +82,7 @@ BUDGETS = Table("budgets", "pk", "sk", indexes=(BY_LEASE,), expires=True)
 CACHE = Table("cache", "pk", "sk", expires=True)
 """Stored answers, and the state of circuit breakers. Nothing here is missed for long when it is lost."""
 
-USAGE = Table("usage", "id", indexes=(BY_TIME, BY_SESSION), stream=True)
+USAGE = Table("usage", "id", indexes=(BY_TIME, BY_SESSION, BY_OVERRUN), stream=True)
 """Ledger rows, append-only: the truth, and through its stream the outbox."""
 
 ROLLUPS = Table("rollups", "pk", "sk", expires=True)

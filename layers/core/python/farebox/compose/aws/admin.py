@@ -52,6 +52,7 @@ def admin_ports(aws: AwsStore) -> AdminPorts:
         clock=aws.clock,
         randomness=aws.randomness,
         metrics=lambda: METRICS_ELSEWHERE,
+        spending=store.spending,
         reads_credentials=DEPLOYED_CREDENTIALS,
     )
 

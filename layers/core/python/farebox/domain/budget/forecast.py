@@ -14,28 +14,35 @@ LOOK_BACK = timedelta(hours=24)
 
 END_OF_TIME = datetime.max.replace(tzinfo=UTC)
 
+_SECOND = timedelta(seconds=1)
 _MICROSECOND = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Spending:
-    """What was booked on one bucket since some moment, in its budget's unit, and when the first of it was."""
+    """What was booked on one bucket since some moment, in its budget's unit, and when the first of it was.
+
+    `is_cut` says that older rows were left out, of all buckets: the amount is what came since `first_at`.
+    """
 
     amount: int = 0
     first_at: datetime | None = None
+    is_cut: bool = False
 
 
 def burn_rate(window: Window, settled: int, recent: Spending, now: datetime) -> int:
     """Give what is spent in an hour, rounded down.
 
     Over the window so far. In its first hour, and for a total, over the `recent` spending: what the last 24
-    hours booked, from the first of it on and over an hour at least.
+    hours booked, from the first of it on and over an hour at least, or over what was looked at of them.
     """
     if window.start is not None and now - window.start >= HOUR:
         return _per_hour(settled, now - window.start)
     if recent.first_at is None:
         return 0
-    return _per_hour(recent.amount, max(now - recent.first_at, HOUR))
+    # What was looked at whole may have begun a minute ago; what was cut has gone on for longer.
+    least = _SECOND if recent.is_cut else HOUR
+    return _per_hour(recent.amount, max(now - recent.first_at, least))
 
 
 def exhausted_at(budget: Budget, bucket: str, settled: int, rate: int, now: datetime) -> datetime | None:

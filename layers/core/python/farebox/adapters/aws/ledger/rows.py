@@ -22,6 +22,9 @@ Entries: TypeAlias = Iterable[tuple[BucketKey, int]]
 TIME_SHARDS = ("0", "1", "2", "3")
 """Partitions of the index by time. New rows all come at its end, so these bound the rows a second."""
 
+OVERRUN = "-"
+"""The partition of the index by overrun: rows in it are rare, so one is enough."""
+
 _PLACE = re.compile(r"\d{17}#\d{17}#.+", re.DOTALL).fullmatch
 _NOT_THERE = "attribute_not_exists(#id)"
 _entries = msgspec.json.Decoder(list[tuple[str, str, str, str, int]]).decode
@@ -145,6 +148,8 @@ def _item(row_id: str, kind: str, record: RequestRecord, entries: Entries, stamp
         "output_tokens": usage.output_tokens,
         "cost_picodollars": record.cost_picodollars,
         "charged_picodollars": record.charged_picodollars,
+        "overrun": OVERRUN if record.overrun_picodollars > 0 else None,
+        "overrun_picodollars": record.overrun_picodollars or None,
         "entries": _entries_text(entries),
         "record": json_text(record),
     }

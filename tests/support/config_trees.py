@@ -8,7 +8,7 @@ from math import gcd
 
 from hypothesis import strategies as st
 
-from farebox.domain.routing.query import Query
+from farebox.domain.routing.query import Query, read_path
 from farebox.domain.routing.query.terms import All, Any, Not, Path, PatternTest, Test
 from farebox.domain.routing.tree import (
     BreakerRule,
@@ -70,7 +70,7 @@ def _branches(nodes: st.SearchStrategy[Node]) -> st.SearchStrategy[Node]:
 
 def _balances(children: tuple[Node, ...]) -> st.SearchStrategy[Node]:
     weights = st.lists(st.integers(0, 9), min_size=len(children), max_size=len(children))
-    fields = st.lists(words.map("metadata.".__add__), max_size=2).map(tuple)
+    fields = st.lists(words.map("metadata.".__add__).map(read_path), max_size=2).map(tuple)
     return st.builds(
         LoadBalance,
         st.just(""),
@@ -121,7 +121,7 @@ def written(node: Node) -> Json:
             if node.sticky is not None:
                 strategy["sticky"] = {
                     "enabled": True,
-                    "hash_fields": list(node.sticky.fields),
+                    "hash_fields": [written_path(path) for path in node.sticky.fields],
                     "ttl": node.sticky.ttl_s,
                 }
             pairs = zip(node.children, node.weights, strict=True)
@@ -152,13 +152,14 @@ def written_query(query: Query) -> Json:
             return {"$not": written_query(part)}
         case PatternTest(path, pattern):
             options = {"$options": "i"} if pattern.ignores_case else {}
-            return {_written_path(path): {"$regex": pattern.source, **options}}
+            return {written_path(path): {"$regex": pattern.source, **options}}
         case Test(path, operator, operand):
             value = list(operand) if isinstance(operand, tuple) else operand
-            return {_written_path(path): {operator: value}}
+            return {written_path(path): {operator: value}}
 
 
-def _written_path(path: Path) -> str:
+def written_path(path: Path) -> str:
+    """Write where a value is found."""
     text = path.area
     for step in path.steps:
         text += f"[{step}]" if isinstance(step, int) else f".{step}"

@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 
 from farebox.domain.errors import ConfigInvalid
-from farebox.domain.routing.query import read_query
+from farebox.domain.routing.query import read_path, read_query
 from farebox.domain.routing.reading import config_tree, read_config
 from farebox.domain.routing.tree import (
     RETRIED_STATUSES,
@@ -158,7 +158,7 @@ def test_every_strategy_is_read_with_its_own_fields() -> None:
         first,
         (Leaf(f"{first}.targets[0]", "@a"), Leaf(f"{first}.targets[1]", "@b")),
         (3, 1),
-        Sticky(("metadata.team",), 60),
+        Sticky((read_path("metadata.team"),), 60),
     )
     conditional = Conditional(
         second,

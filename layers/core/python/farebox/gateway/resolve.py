@@ -9,7 +9,8 @@ from farebox.domain.plan import Caller, Plan
 from farebox.domain.price import PriceBook
 from farebox.gateway.charging.known_inputs import KnownInputs
 from farebox.gateway.incoming import IncomingRequest
-from farebox.gateway.routing.choosing import RequestChooser, facts_of
+from farebox.gateway.routing.choosing import RequestChooser
+from farebox.gateway.routing.facts import facts_of
 from farebox.gateway.routing.options import Options
 from farebox.gateway.routing.targets import find_targets
 from farebox.ports import Randomness
@@ -46,7 +47,7 @@ def resolve(
         is_stream=head.is_stream,
         session_id=session_id,
         tree=targets.tree,
-        chooser=RequestChooser(session_id, caller.key.id, facts_of(request, caller), randomness),
+        chooser=RequestChooser(session_id, caller.key.id, facts_of(request, head, caller), randomness),
         option_of=options.of,
     )
 

@@ -64,10 +64,6 @@ def _not_applied(node: Mapping[str, object], path: str) -> Iterator[Finding]:
         if name != "model":
             place = f"{path}.override_params.{name}"
             yield Finding(place, "is not applied by this version", is_error=False)
-    strategy = node.get("strategy")
-    mode = strategy.get("mode") if isinstance(strategy, Mapping) else None
-    if mode == "conditional":
-        yield Finding(f"{path}.strategy.mode", "this version asks the default target", is_error=False)
     targets = node.get("targets")
     for index, target in enumerate(targets if isinstance(targets, list) else ()):
         yield from _not_applied(target, f"{path}.targets[{index}]")

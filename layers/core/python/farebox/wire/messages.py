@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import msgspec
@@ -31,7 +31,7 @@ class MessagesHead:
     `other_models` are those that the body lets the provider use beside `model`: an advisor's, and fallbacks.
     `thinks` says that output may be written which nobody sees. The `_uses_bound` are how often the declared
     server tools may be used. `messages` are the raw bytes of that field, `frame_digest` is of system and
-    tools.
+    tools, and `fields` are all of the top level as raw bytes.
     """
 
     model: str
@@ -49,6 +49,7 @@ class MessagesHead:
     inference_geo: str | None
     messages: memoryview
     frame_digest: bytes
+    fields: JsonObject = field(default_factory=dict, repr=False, compare=False)
 
 
 class _Tool(msgspec.Struct):
@@ -128,6 +129,7 @@ def read_head(body: bytes) -> MessagesHead:
         inference_geo=_field(_optional_string, top, "inference_geo", None),
         messages=memoryview(messages) if messages is not None else memoryview(b""),
         frame_digest=_frame_digest(top),
+        fields=top,
     )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from farebox.domain.routing.query import Query
+from farebox.domain.routing.query import Path, Query
 
 RETRIED_STATUSES = frozenset((429, 500, 502, 503, 504, 529))
 """What is tried again where a config names no statuses of its own."""
@@ -99,9 +99,9 @@ class Fallback:
 
 @dataclass(frozen=True, slots=True)
 class Sticky:
-    """What keeps a caller on one child: fields such as 'metadata.team', and for how long."""
+    """What keeps a caller on one child: values of the request, and for how long."""
 
-    fields: tuple[str, ...] = ()
+    fields: tuple[Path, ...] = ()
     ttl_s: int = 3_600
 
 

@@ -4,17 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from farebox.domain.plan import Caller
+from farebox.domain.routing.query import Facts, matches
 from farebox.domain.routing.tree import Conditional, Leaf, LoadBalance
-from farebox.gateway.incoming import IncomingRequest
 from farebox.ports import Randomness
-from farebox.wire.headers import find
-
-Facts = Callable[[str], str | None]
-"""Gives what a request says of itself by the name of a field: 'metadata.team', 'headers.x-kind'."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +25,7 @@ class RequestChooser:
     randomness: Randomness
     opened: frozenset[str] = frozenset()
     _drawn: dict[str, int] = field(default_factory=dict)
+    _matched: dict[str, int | None] = field(default_factory=dict)
 
     def draw(self, node: LoadBalance) -> int:
         """Give the child that serves: by rendezvous over what binds the caller, in proportion to the weights;
@@ -45,7 +40,10 @@ class RequestChooser:
 
     def match(self, node: Conditional) -> int | None:
         """Give the child whose condition holds first."""
-        return None
+        if node.path not in self._matched:
+            held = (each.child for each in node.conditions if matches(each.query, self.facts))
+            self._matched[node.path] = next(held, None)
+        return self._matched[node.path]
 
     def is_open(self, leaf: Leaf) -> bool:
         """Whether the leaf's circuit breaker leaves it out just now."""
@@ -68,7 +66,7 @@ class RequestChooser:
     def _binding(self, node: LoadBalance) -> str | None:
         if node.sticky is None:
             return self.binding
-        values = [self.facts(name) for name in node.sticky.fields]
+        values = [self.facts.text(path) for path in node.sticky.fields]
         if node.sticky.fields and all(value is None for value in values):
             return self.binding
         return "|".join((self.key_id, *(value or "" for value in values)))
@@ -84,16 +82,3 @@ def _score(text: str, weight: int) -> float:
         return 0.0
     drawn = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
     return weight / -math.log((drawn + 0.5) / 2**64)
-
-
-def facts_of(request: IncomingRequest, caller: Caller) -> Facts:
-    """Look fields up in a request: its metadata and its headers."""
-
-    def look_up(name: str) -> str | None:
-        kind, _, rest = name.partition(".")
-        if kind == "metadata":
-            return caller.metadata.get(rest)
-        value = find(request.headers, rest.lower().encode()) if kind == "headers" else None
-        return None if value is None else value.decode("latin-1")
-
-    return look_up

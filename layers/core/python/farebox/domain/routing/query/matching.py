@@ -49,6 +49,10 @@ class Facts:
                 value = value.get(step, MISSING) if isinstance(value, Mapping) else MISSING
         return value
 
+    def text(self, path: Path) -> str | None:
+        """Give the value at a path as text: what a pattern is looked for in. None where it is none."""
+        return _text(self.value(path))
+
 
 def matches(query: Query, facts: Facts) -> bool:
     """Say whether a query holds."""
@@ -60,7 +64,7 @@ def matches(query: Query, facts: Facts) -> bool:
         case Not(part):
             return not matches(part, facts)
         case PatternTest(path, pattern):
-            text = _text(facts.value(path))
+            text = facts.text(path)
             return text is not None and pattern.is_in(text)
         case Test(path, operator, operand):
             return _holds(operator, facts.value(path), operand)

@@ -61,6 +61,24 @@ def read_query(value: object, allowance: Allowance | None = None) -> Query:
     return _Reader(allowance or Allowance()).query(value, "", DEPTH_MAX)
 
 
+def read_path(name: object, place: str = "") -> Path:
+    """Read where a value is found, such as 'params.tools[0].name'. Raises `QueryInvalid`."""
+    area, dot, rest = str(name).partition(".")
+    if area.startswith("$"):
+        raise QueryInvalid(place, "is no operator here; there are $and, $or and $not")
+    if area not in AREAS or not dot:
+        raise QueryInvalid(place, "must be metadata.NAME, params.NAME, headers.NAME or url.pathname")
+    if area == "url" and rest != "pathname":
+        raise QueryInvalid(place, "of url there is url.pathname only")
+    if area == "headers":
+        if rest.lower() in SECRET_HEADERS:
+            raise QueryInvalid(place, "a config does not look at secrets")
+        return Path(area, (rest.lower(),))
+    if area == "metadata":
+        return Path(area, (rest,))
+    return Path(area, tuple(_steps(rest, place)))
+
+
 @dataclass
 class _Reader:
     allowance: Allowance = field(default_factory=Allowance)
@@ -83,7 +101,7 @@ class _Reader:
             elif name == "$not":
                 yield Not(self.query(inner, here, depth - 1))
             else:
-                yield self._value(_path(name, here), inner, here)
+                yield self._value(read_path(name, here), inner, here)
 
     def _value(self, path: Path, value: object, place: str) -> Query:
         if not isinstance(value, Mapping):
@@ -138,23 +156,6 @@ class _Reader:
 
 def _all(parts: list[Query]) -> Query:
     return parts[0] if len(parts) == 1 else All(tuple(parts))
-
-
-def _path(name: object, place: str) -> Path:
-    area, dot, rest = str(name).partition(".")
-    if area.startswith("$"):
-        raise QueryInvalid(place, "is no operator here; there are $and, $or and $not")
-    if area not in AREAS or not dot:
-        raise QueryInvalid(place, "must be metadata.NAME, params.NAME, headers.NAME or url.pathname")
-    if area == "url" and rest != "pathname":
-        raise QueryInvalid(place, "of url there is url.pathname only")
-    if area == "headers":
-        if rest.lower() in SECRET_HEADERS:
-            raise QueryInvalid(place, "a config does not look at secrets")
-        return Path(area, (rest.lower(),))
-    if area == "metadata":
-        return Path(area, (rest,))
-    return Path(area, tuple(_steps(rest, place)))
 
 
 def _steps(text: str, place: str) -> Iterator[str | int]:

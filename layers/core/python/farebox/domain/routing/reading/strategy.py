@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from math import gcd
 
-from farebox.domain.routing.query import QueryInvalid, read_query
+from farebox.domain.routing.query import QueryInvalid, read_path, read_query
 from farebox.domain.routing.query.reading import Allowance
 from farebox.domain.routing.reading.fields import Fields, did_you_mean
 from farebox.domain.routing.tree import Condition, Sticky
@@ -15,7 +15,6 @@ MODES = ("single", "fallback", "loadbalance", "conditional")
 CONDITIONS_MAX = 1_000
 WEIGHT_MAX = 1_000_000
 STICKY_TTL_S_MAX = 7 * 86_400
-STICKY_AREAS = ("metadata.", "params.", "headers.")
 
 _WEIGHT_PARTS = 1_000_000
 _MODE_OF = {
@@ -98,12 +97,15 @@ def read_sticky(strategy: Fields) -> Sticky | None:
     is_enabled = inner.flag("enabled")
     hash_fields, ttl_s = inner.texts("hash_fields"), inner.whole("ttl", 1, STICKY_TTL_S_MAX)
     inner.close()
+    paths = []
     for index, name in enumerate(hash_fields or ()):
-        if not name.startswith(STICKY_AREAS) or name in STICKY_AREAS:
-            inner.error(f"hash_fields[{index}]", "must be metadata.NAME, params.NAME or headers.NAME")
+        try:
+            paths.append(read_path(name))
+        except QueryInvalid as error:
+            inner.error(f"hash_fields[{index}]", error.detail)
     if is_enabled is False:
         return None
-    return Sticky(hash_fields or (), Sticky().ttl_s if ttl_s is None else ttl_s)
+    return Sticky(tuple(paths), Sticky().ttl_s if ttl_s is None else ttl_s)
 
 
 def _child(fields: Fields, field_name: str, names: Sequence[object]) -> int | None:

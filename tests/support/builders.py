@@ -12,6 +12,7 @@ from farebox.domain.budget import Budget, Scope, Touch, Unit
 from farebox.domain.identity import AdminKey, GatewayKey, key_hash, key_text
 from farebox.domain.money import PICODOLLARS_PER_USD
 from farebox.domain.record import Attempt, Billing, Outcome, RequestRecord
+from farebox.domain.routing.caching import CacheEntry
 from farebox.domain.usage import CostStatus, Usage
 from farebox.ports import Hold, Resource
 
@@ -159,3 +160,18 @@ def a_resource(kind: str = "provider", name: str = "anthropic", **changes: Any) 
         kind=kind, name=name, document=documents.get(kind, {}), position=0, origin="apply", updated_at=NOON
     )
     return replace(resource, **changes)
+
+
+def a_cache_entry(body: bytes = b'{"type":"message"}', **changes: Any) -> CacheEntry:
+    entry = CacheEntry(
+        status=200,
+        headers=((b"content-type", b"application/json"),),
+        body=body,
+        provider="anthropic",
+        model="claude-sonnet-4-5",
+        usage=Usage(input_tokens=10, output_tokens=20),
+        cost_picodollars=330_000_000,
+        stored_at=NOON,
+        expires_at=NOON + timedelta(days=7),
+    )
+    return replace(entry, **changes)

@@ -12,6 +12,7 @@ from typing import Any
 
 from farebox.adapters.aws.dynamodb.client import DynamoClient, Patience, Service
 from farebox.adapters.aws.dynamodb.credentials import StaticCredentials
+from farebox.adapters.aws.services.objects import BucketObjects
 from farebox.adapters.aws.store import DynamoStore
 from farebox.adapters.aws.tables import TABLES, TableNames, creation
 from farebox.adapters.clock import SystemRandomness
@@ -56,8 +57,25 @@ class Deployment:
         self, transport: Http1Transport, clock: Clock, *, port: int | None = None, patience: Patience = BRISK
     ) -> DynamoStore:
         return DynamoStore.over(
-            self.client(transport, clock, port=port, patience=patience), self.names, clock
+            self.client(transport, clock, port=port, patience=patience),
+            self.names,
+            clock,
+            objects=self.objects(transport, clock, port=port),
         )
+
+    def objects(self, transport: Http1Transport, clock: Clock, *, port: int | None = None) -> BucketObjects:
+        """Give the bucket of large answers; `create_bucket` makes it."""
+        origin, source = Origin("http", HOST, port or self.port), StaticCredentials(CREDENTIALS)
+        return BucketObjects(transport, origin, REGION, source, clock, bucket=f"{self.names.cache}bucket")
+
+    def create_bucket(self) -> None:
+        """Make the bucket of large answers."""
+        request = urllib.request.Request(
+            f"http://{HOST}:{self.port}/{self.names.cache}bucket",
+            method="PUT",
+            headers={"authorization": f"AWS4-HMAC-SHA256 Credential=test/20261123/{REGION}/s3/aws4_request"},
+        )
+        urllib.request.urlopen(request, timeout=10).close()
 
 
 def deployed(port: int) -> Deployment:
@@ -69,8 +87,9 @@ def deployed(port: int) -> Deployment:
 @asynccontextmanager
 async def dynamo_wing(port: int) -> AsyncIterator[Wing]:
     clock, transport = FixedClock(), Http1Transport()
-    store = deployed(port).store(transport, clock)
-    yield wing_over(store, clock)
+    deployment = deployed(port)
+    deployment.create_bucket()
+    yield wing_over(deployment.store(transport, clock), clock)
     await transport.aclose()
 
 
@@ -83,6 +102,7 @@ def wing_over(store: DynamoStore, clock: FixedClock) -> Wing:
         rate_limits=store.rate_limits,
         thresholds=store.thresholds,
         spending=store.spending,
+        cache=store.cache,
         clock=clock,
     )
 

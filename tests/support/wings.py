@@ -9,7 +9,16 @@ from farebox.adapters.local.rate_limits import LocalRateLimits
 from farebox.adapters.local.sql.spending import LocalSpendingHistory
 from farebox.adapters.local.store import LocalStore
 from farebox.adapters.local.thresholds import LocalThresholds
-from farebox.ports import Keys, Ledger, Policies, RateLimiter, Reports, SpendingHistory, Thresholds
+from farebox.ports import (
+    Keys,
+    Ledger,
+    Policies,
+    RateLimiter,
+    Reports,
+    ResponseCache,
+    SpendingHistory,
+    Thresholds,
+)
 from tests.support.builders import FixedClock
 
 
@@ -24,6 +33,7 @@ class Wing:
     rate_limits: RateLimiter
     thresholds: Thresholds
     spending: SpendingHistory
+    cache: ResponseCache
     clock: FixedClock
 
 
@@ -36,6 +46,7 @@ def local_wing(store: LocalStore, clock: FixedClock) -> Wing:
         rate_limits=LocalRateLimits(store.database),
         thresholds=LocalThresholds(store.database),
         spending=LocalSpendingHistory(store.database),
+        cache=store.cache,
         clock=clock,
     )
 

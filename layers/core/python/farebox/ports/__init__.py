@@ -17,6 +17,7 @@ from farebox.domain.config import Policy
 from farebox.domain.event import Event
 from farebox.domain.identity import AdminKey, GatewayKey
 from farebox.domain.record import RequestRecord
+from farebox.domain.routing.caching import CacheEntry
 
 Row = TypeVar("Row")
 
@@ -277,6 +278,21 @@ class RateLimiter(Protocol):
 
     async def renew(self, draws: Sequence[Draw], lease_until: datetime) -> None:
         """Move the lease of members that are still there; never back."""
+
+
+class ResponseCache(Protocol):
+    """Answers that are kept for a while. Losing any of them costs money, never truth.
+
+    Both raise `StoreFault` when the store cannot answer.
+    """
+
+    async def get(self, key: bytes, now: datetime) -> CacheEntry | None:
+        """Give what is kept under a key and not past its time. What cannot be read any more is nothing."""
+
+    async def put(self, key: bytes, entry: CacheEntry) -> bool:
+        """Keep an entry in the place of an older one, until `expires_at` or until others need its room; say
+        whether there is a place for one of its size at all.
+        """
 
 
 class Reports(Protocol):

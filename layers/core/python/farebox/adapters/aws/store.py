@@ -14,6 +14,8 @@ from farebox.adapters.aws.ledger.steps import DynamoLedger
 from farebox.adapters.aws.ledger.thresholds import DynamoThresholds
 from farebox.adapters.aws.limits.limiter import DynamoRateLimits
 from farebox.adapters.aws.policies import DynamoPolicies
+from farebox.adapters.aws.services.cache import DynamoResponseCache
+from farebox.adapters.aws.services.objects import BucketObjects
 from farebox.adapters.aws.stamps import Stamps
 from farebox.adapters.aws.tables import TableNames
 from farebox.ports import Clock
@@ -31,14 +33,22 @@ class DynamoStore:
     rate_limits: DynamoRateLimits
     thresholds: DynamoThresholds
     spending: DynamoSpendingHistory
+    cache: DynamoResponseCache
 
     @classmethod
     def over(
-        cls, client: DynamoClient, tables: TableNames, clock: Clock, *, is_rolled_up: bool = False
+        cls,
+        client: DynamoClient,
+        tables: TableNames,
+        clock: Clock,
+        *,
+        is_rolled_up: bool = False,
+        objects: BucketObjects | None = None,
     ) -> DynamoStore:
         """Open the tables, which have to be there; nothing is read yet.
 
-        `is_rolled_up` says that somebody counts the ledger's rows, so that reports need not read them all.
+        `is_rolled_up` says that somebody counts the ledger's rows, so that reports need not read them all;
+        `objects` is where answers are kept that are too large for an item.
         """
         items, stamps = Items(client), Stamps(clock, client.token())
         rollups = DynamoRollups(items, tables, clock)
@@ -51,4 +61,5 @@ class DynamoStore:
             DynamoRateLimits(items, tables, clock),
             DynamoThresholds(items, tables),
             DynamoSpendingHistory(items, tables),
+            DynamoResponseCache(items, tables, objects),
         )

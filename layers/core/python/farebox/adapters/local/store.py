@@ -13,6 +13,7 @@ from farebox.adapters.local.ledger import LocalLedger
 from farebox.adapters.local.policies import LocalPolicies
 from farebox.adapters.local.process import this_process
 from farebox.adapters.local.reports import LocalReports
+from farebox.adapters.local.sql.cache import MAX_BYTES_DEFAULT, LocalResponseCache
 from farebox.adapters.local.sql.database import Database, connect, is_busy
 from farebox.adapters.local.sql.migrations import check_version, packaged_migrations
 from farebox.domain.errors import StoreFault
@@ -24,16 +25,17 @@ DATABASE_FILE = "farebox.db"
 
 @dataclass(frozen=True, slots=True)
 class LocalStore:
-    """Keys, policies, ledger and reports of one database file."""
+    """Keys, policies, ledger, reports and cached answers of one database file."""
 
     database: Database
     keys: LocalKeys
     policies: LocalPolicies
     ledger: LocalLedger
     reports: LocalReports
+    cache: LocalResponseCache
 
     @classmethod
-    def open(cls, path: Path, clock: Clock) -> LocalStore:
+    def open(cls, path: Path, clock: Clock, *, cache_bytes_max: int = MAX_BYTES_DEFAULT) -> LocalStore:
         """Open the database file `path`, making or upgrading it. Several processes may at once.
 
         Raises `StoreFault`.
@@ -45,6 +47,7 @@ class LocalStore:
             LocalPolicies(database, clock),
             LocalLedger(database, this_process()),
             LocalReports(database),
+            LocalResponseCache(database, max_bytes=cache_bytes_max),
         )
 
     def close(self) -> None:
@@ -53,13 +56,14 @@ class LocalStore:
 
     def backup(self, target: Path) -> None:
         """Copy one consistent state to `target`, readable by its owner only, while others go on writing.
+        Cached answers are left out: they are content, and not missed.
 
         `target` is replaced whole or not at all. Blocks: call it in a thread where a loop runs. Raises
         `StoreFault`.
         """
         try:
             with closing(connect(self.database.path)) as source:
-                _copy(source, target)
+                _copy(source, target, with_answers=False)
         except (OSError, sqlite3.Error) as error:
             raise StoreFault(f"the backup to {target} failed: {error}") from error
 
@@ -80,13 +84,16 @@ def restore(source: Path, path: Path) -> None:
         raise StoreFault(f"{source} cannot be restored: {error}") from error
 
 
-def _copy(source: sqlite3.Connection, target: Path) -> None:
+def _copy(source: sqlite3.Connection, target: Path, *, with_answers: bool = True) -> None:
     unfinished = target.with_name(f"{target.name}.unfinished")
     unfinished.unlink(missing_ok=True)
     try:
         os.close(os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         with closing(sqlite3.connect(unfinished, isolation_level=None)) as copy:
             source.backup(copy)
+            if not with_answers:
+                copy.execute("PRAGMA secure_delete = ON")
+                copy.execute("DELETE FROM cache_entry")
             # One file, without a log beside it that could be left behind when it is moved.
             copy.execute("PRAGMA journal_mode = DELETE")
         _sync(unfinished)

@@ -13,7 +13,12 @@ APPLICATION_ID = 0x66726278  # "frbx": tells a farebox database from any other S
 LOCK_TRIES = 100
 LOCK_PAUSE_S = 0.05
 
-SCRIPTS = ("schema.sql", "sql/0002_rate_limits.sql", "sql/0003_thresholds.sql")
+SCRIPTS = (
+    "schema.sql",
+    "sql/scripts/0002_rate_limits.sql",
+    "sql/scripts/0003_thresholds.sql",
+    "sql/scripts/0004_cache.sql",
+)
 """Script n brings a file from version n-1 to n; the first starts from nothing. Never edited once released."""
 
 

@@ -20,7 +20,8 @@ def build_stacks(app: cdk.App, options: Options) -> None:
     cdk.Validations.of(app).add_plugins(AwsSolutionsChecks(app))
     storage = StorageStack(app, options)
     gateway = GatewayStack(app, options, storage)
-    ObservabilityStack(app, options, watched(storage, gateway))
+    if options.observability:
+        ObservabilityStack(app, options, watched(storage, gateway))
 
 
 def watched(storage: StorageStack, gateway: GatewayStack) -> Watched:

@@ -33,6 +33,7 @@ class Options:
     alarm_usd_per_hour: int = 50
     alarm_first_token_ms: int = 60_000
     dashboards: bool = True
+    observability: bool = True
     runbook: str = "docs/runbook.md"
     secrets: tuple[str, ...] = ("anthropic",)
     bedrock_models: tuple[str, ...] = ("anthropic.*",)
@@ -144,6 +145,7 @@ OPTIONS: Mapping[str, Option] = {
         _whole(0, 900_000), "How long the slowest 1 % may take to begin before an alarm rings; 0 for no alarm"
     ),
     "dashboards": Option(_truth, "Whether there are two dashboards; an account's first three cost nothing"),
+    "observability": Option(_truth, "Whether there are alarms, dashboards and saved queries at all"),
     "runbook": Option(_matching(r"[^\s#]+", "a path or URL"), "Where alarms say that the runbook is"),
     "secrets": Option(
         _list_of(_secret),

@@ -32,6 +32,7 @@ def test_every_variable_is_read() -> None:
         "FAREBOX_PING_MS": "180",
         "FAREBOX_MAX_BODY_BYTES": "1900",
         "FAREBOX_WEBHOOK_URL": "https://hooks.example/services/x?y=1",
+        "FAREBOX_BUCKET_SHARDS": "16",
     }
     assert set(texts) == {variable_name(field.name) for field in fields(Settings)}
     assert load_settings(texts) == Settings(
@@ -50,6 +51,7 @@ def test_every_variable_is_read() -> None:
         ping_ms=180,
         max_body_bytes=1900,
         webhook_url="https://hooks.example/services/x?y=1",
+        bucket_shards=16,
     )
 
 

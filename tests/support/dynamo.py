@@ -12,6 +12,7 @@ from typing import Any
 
 from farebox.adapters.aws.dynamodb.client import DynamoClient, Patience, Service
 from farebox.adapters.aws.dynamodb.credentials import StaticCredentials
+from farebox.adapters.aws.ledger.buckets.keys import DEFAULT_SHARDS
 from farebox.adapters.aws.services.objects import BucketObjects
 from farebox.adapters.aws.store import DynamoStore
 from farebox.adapters.aws.tables import TABLES, TableNames, creation
@@ -54,13 +55,20 @@ class Deployment:
         )
 
     def store(
-        self, transport: Http1Transport, clock: Clock, *, port: int | None = None, patience: Patience = BRISK
+        self,
+        transport: Http1Transport,
+        clock: Clock,
+        *,
+        port: int | None = None,
+        patience: Patience = BRISK,
+        shards: int = DEFAULT_SHARDS,
     ) -> DynamoStore:
         return DynamoStore.over(
             self.client(transport, clock, port=port, patience=patience),
             self.names,
             clock,
             objects=self.objects(transport, clock, port=port),
+            shards=shards,
         )
 
     def objects(self, transport: Http1Transport, clock: Clock, *, port: int | None = None) -> BucketObjects:

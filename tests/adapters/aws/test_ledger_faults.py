@@ -16,7 +16,7 @@ from farebox.domain.errors import StoreFault
 from farebox.domain.record import Outcome
 from farebox.wire.http1 import Http1Transport
 from tests.contracts.ledger_model import LedgerModel, key_of
-from tests.support.builders import NOON, FixedClock, a_budget, a_hold, a_record, a_touch
+from tests.support.builders import NOON, FixedClock, a_budget, a_hold, a_record, a_scope, a_touch
 from tests.support.dynamo import BRISK, Deployment, deployed
 from tests.support.fault_proxy import Fault, FaultProxy
 from tests.support.ministack import Ministack
@@ -24,6 +24,7 @@ from tests.support.ministack import Ministack
 Answer = TypeVar("Answer")
 
 BUDGETS = (a_budget(name="day", limit=100), a_budget(name="month", limit=150, period="month"))
+TEAM = a_budget(name="team", limit=100, scope=a_scope(workspace="platform"))
 REPEATS = 60
 HASTY = replace(BRISK, tries=2)
 """Gives up early, so that whole steps are repeated and not only their requests."""
@@ -109,7 +110,10 @@ async def run(
     clock, transport, model = FixedClock(), Http1Transport(), LedgerModel()
     deployment = deployed(port)
     async with FaultProxy(port, faults, forgets_tokens=forgets_tokens) as proxy:
-        stores = [deployment.store(transport, clock, port=proxy.port, patience=patience) for _ in range(2)]
+        stores = [
+            deployment.store(transport, clock, port=proxy.port, patience=patience, shards=shards)
+            for shards in (2, 3)
+        ]
         for sequence, step in enumerate(plan, 2):
             await take(step, sequence, stores[step.process], model)
         await proxy.deliver_late()
@@ -152,15 +156,15 @@ def test_no_fault_moves_money_twice_or_not_at_all_at_length(
 async def test_a_reservation_of_unknown_outcome_is_given_back_by_a_void(
     deployment: Deployment, transport: Http1Transport
 ) -> None:
-    clock, day = FixedClock(), a_budget(name="day", limit=100)
+    clock = FixedClock()
     async with FaultProxy(deployment.port, [Fault.CUT_AFTER]) as proxy:
         store = deployment.store(transport, clock, port=proxy.port, patience=replace(BRISK, tries=1))
         with pytest.raises(StoreFault):
-            await store.ledger.reserve(a_hold("r1", a_touch(40, budget=day)))
-        (row,) = await store.reports.standings([day], NOON)
+            await store.ledger.reserve(a_hold("r1", a_touch(40, budget=TEAM)))
+        (row,) = await store.reports.standings([TEAM], NOON)
         assert (row.standing.settled, row.standing.held) == (0, 40)
         await store.ledger.void("r1")
-        (row,) = await store.reports.standings([day], NOON)
+        (row,) = await store.reports.standings([TEAM], NOON)
         assert (row.standing.settled, row.standing.held) == (0, 0)
         assert await store.reports.verify() == []
 
@@ -168,10 +172,10 @@ async def test_a_reservation_of_unknown_outcome_is_given_back_by_a_void(
 async def test_a_reservation_that_nobody_knows_of_is_swept_like_a_dead_processs(
     deployment: Deployment, transport: Http1Transport
 ) -> None:
-    clock, day = FixedClock(), a_budget(name="day", limit=100)
+    clock = FixedClock()
     async with FaultProxy(deployment.port, [Fault.CUT_AFTER]) as proxy:
         store = deployment.store(transport, clock, port=proxy.port, patience=replace(BRISK, tries=1))
-        hold = a_hold("r1", a_touch(40, budget=day))
+        hold = a_hold("r1", a_touch(40, budget=TEAM))
         with pytest.raises(StoreFault):
             await store.ledger.reserve(hold)
         assert await store.ledger.expired_holds(hold.lease_until) == [hold]
@@ -181,17 +185,16 @@ async def test_a_step_whose_answer_was_lost_is_known_by_its_hold_alone(
     deployment: Deployment, transport: Http1Transport
 ) -> None:
     clock = FixedClock()
-    day = a_budget(name="day", limit=100)
     async with FaultProxy(deployment.port, forgets_tokens=True, is_terse=True) as proxy:
         store = deployment.store(transport, clock, port=proxy.port)
         for number, hold in enumerate(
-            [a_hold("r1", a_touch(40, budget=day)), a_hold("r1", a_touch(90, budget=day), sequence=2)]
+            [a_hold("r1", a_touch(40, budget=TEAM)), a_hold("r1", a_touch(90, budget=TEAM), sequence=2)]
         ):
             proxy.faults.append(Fault.CUT_AFTER)
             step = store.ledger.top_up if number else store.ledger.reserve
             assert await step(hold) is None
         # A second 50 on top of the 90 would not fit, and the answer says no more than that.
         assert proxy.seen.count("GetItem") == 1
-        await store.ledger.settle("r1", a_record("r1"), [a_touch(70, budget=day)])
-        (row,) = await store.reports.standings([day], NOON)
+        await store.ledger.settle("r1", a_record("r1"), [a_touch(70, budget=TEAM)])
+        (row,) = await store.reports.standings([TEAM], NOON)
         assert (row.standing.settled, row.standing.held) == (70, 0)

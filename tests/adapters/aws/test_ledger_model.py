@@ -24,7 +24,7 @@ def machine_on(port: int) -> type[LedgerMachine]:
 
         @initialize()
         def open(self) -> None:
-            self.processes = [self._process(), self._process()]
+            self.processes = [self._process(2), self._process(3)]
             self.wing = self.processes[0]
 
         @rule(number=st.integers(0, 1))
@@ -40,9 +40,9 @@ def machine_on(port: int) -> type[LedgerMachine]:
             self.loop.close()
             self.folder.cleanup()
 
-        def _process(self) -> Wing:
+        def _process(self, shards: int) -> Wing:
             clock = FixedClock()
-            return wing_over(self.deployment.store(self.transport, clock), clock)
+            return wing_over(self.deployment.store(self.transport, clock, shards=shards), clock)
 
     return DynamoMachine
 

@@ -12,11 +12,12 @@ from farebox.domain.budget import Budget, Standing
 from farebox.domain.errors import StoreFault
 from farebox.ports import Hold
 from farebox.wire.http1 import Http1Transport
-from tests.support.builders import NOON, FixedClock, a_budget, a_hold, a_record, a_touch
+from tests.support.builders import NOON, FixedClock, a_budget, a_hold, a_record, a_scope, a_touch
 from tests.support.dynamo import BRISK, Deployment
 from tests.support.fault_proxy import Fault, FaultProxy
 
 DAY = a_budget(name="day", limit=1_000)
+TEAM = a_budget(name="team", limit=1_000, scope=a_scope(workspace="platform"))
 MONTH = a_budget(name="month", usd=9_000_000_000_000, period="month")
 
 
@@ -25,21 +26,22 @@ async def standing(store: DynamoStore, budget: Budget) -> Standing:
     return row.standing
 
 
+@pytest.mark.parametrize("day", [TEAM, DAY], ids=["narrow", "wide"])
 async def test_eight_processes_are_granted_exactly_what_fits(
-    deployment: Deployment, transport: Http1Transport
+    deployment: Deployment, transport: Http1Transport, day: Budget
 ) -> None:
     stores = [deployment.store(transport, FixedClock()) for _ in range(8)]
 
     async def spend(number: int, store: DynamoStore) -> int:
         granted = 0
         for attempt in range(30):
-            hold = a_hold(f"{number}-{attempt}", a_touch(7, budget=MONTH), a_touch(7, budget=DAY))
+            hold = a_hold(f"{number}-{attempt}", a_touch(7, budget=MONTH), a_touch(7, budget=day))
             granted += await store.ledger.reserve(hold) is None
         return granted
 
     granted = await asyncio.gather(*(spend(number, store) for number, store in enumerate(stores)))
     assert sum(granted) == 142
-    assert [await standing(stores[0], each) for each in (DAY, MONTH)] == [Standing(0, 994), Standing(0, 994)]
+    assert [await standing(stores[0], each) for each in (day, MONTH)] == [Standing(0, 994), Standing(0, 994)]
     assert await stores[0].reports.verify() == []
 
 
@@ -108,15 +110,15 @@ async def test_each_step_is_one_round_trip_for_the_process_that_reserved(
 ) -> None:
     async with FaultProxy(deployment.port) as proxy:
         ledger = deployment.store(transport, FixedClock(), port=proxy.port).ledger
-        touch = a_touch(7, budget=DAY)
+        touch = a_touch(7, budget=TEAM)
         await ledger.reserve(a_hold("r1", touch))
-        await ledger.top_up(a_hold("r1", a_touch(9, budget=DAY), sequence=2))
+        await ledger.top_up(a_hold("r1", a_touch(9, budget=TEAM), sequence=2))
         await ledger.settle("r1", a_record("r1"), [touch])
         await ledger.reserve(a_hold("r2", touch))
         await ledger.void("r2")
         await ledger.settle("refused", a_record("refused"), [])
         assert proxy.seen == ["TransactWriteItems"] * 6
-        refused = await ledger.reserve(a_hold("r3", a_touch(2_000, budget=DAY)))
+        refused = await ledger.reserve(a_hold("r3", a_touch(2_000, budget=TEAM)))
         assert refused is not None
         assert refused.standing == Standing(7, 0)
         assert proxy.seen == ["TransactWriteItems"] * 7

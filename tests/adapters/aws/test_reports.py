@@ -3,9 +3,9 @@
 import asyncio
 from typing import Any
 
-from farebox.adapters.aws.ledger.buckets import partition_of
+from farebox.adapters.aws.ledger.buckets.keys import partition_of
 from farebox.adapters.aws.store import DynamoStore
-from farebox.domain.budget import Shortage, Standing
+from farebox.domain.budget import Budget, Shortage, Standing
 from farebox.wire.http1 import Http1Transport
 from tests.support.builders import NOON, FixedClock, a_budget, a_hold, a_record, a_scope, a_touch
 from tests.support.dynamo import Deployment, ask
@@ -13,24 +13,23 @@ from tests.support.fault_proxy import Fault, FaultProxy
 
 DAY = a_budget(name="day", limit=100)
 SESSIONS = a_budget(name="sessions", limit=100, scope=a_scope(session="*"))
-DAY_KEY = {
-    "pk": {"S": partition_of("day", "usd", DAY.window_at(NOON).key)},
-    "sk": {"S": "="},
-}
+TEAM = a_budget(name="team", limit=100, scope=a_scope(workspace="platform"))
+WHERE = "window 2026-11-23T00:00:00Z"
 
 
 async def book(store: DynamoStore, request_id: str, amount: int) -> None:
     await store.ledger.settle(request_id, a_record(request_id), [a_touch(amount, budget=DAY)])
 
 
-def damage(deployment: Deployment, change: str, **values: Any) -> None:
+def damage(deployment: Deployment, budget: Budget, shard: int | None, change: str, **values: Any) -> None:
     """Write past the ledger."""
+    partition = partition_of(budget.name, "usd", budget.window_at(NOON).key, shard)
     ask(
         deployment.port,
         "UpdateItem",
         {
             "TableName": deployment.names.budgets,
-            "Key": DAY_KEY,
+            "Key": {"pk": {"S": partition}, "sk": {"S": "="}},
             "UpdateExpression": change,
             "ExpressionAttributeValues": values,
         },
@@ -39,20 +38,34 @@ def damage(deployment: Deployment, change: str, **values: Any) -> None:
 
 async def test_drift_is_told_bucket_by_bucket(deployment: Deployment, transport: Http1Transport) -> None:
     store = deployment.store(transport, FixedClock())
-    await book(store, "r1", 30)
-    await store.ledger.reserve(a_hold("r2", a_touch(20, budget=DAY)))
-    damage(deployment, "SET settled = :s, held = :h", **{":s": {"N": "31"}, ":h": {"N": "0"}})
-    where = "budget 'day', bucket '', window 2026-11-23T00:00:00Z"
+    await store.ledger.settle("r1", a_record("r1"), [a_touch(30, budget=TEAM)])
+    await store.ledger.reserve(a_hold("r2", a_touch(20, budget=TEAM)))
+    damage(deployment, TEAM, None, "SET settled = :s, held = :h", **{":s": {"N": "31"}, ":h": {"N": "0"}})
+    where = f"budget 'team', bucket '', {WHERE}"
     assert await store.reports.verify() == [
         f"{where}: held is 0, but open holds make 20 (picodollars)",
         f"{where}: settled is 31, but ledger rows make 30 (picodollars)",
     ]
     damage(
         deployment,
+        TEAM,
+        None,
         "SET settled = :s, held = :h, used = :u",
         **{":s": {"N": "30"}, ":h": {"N": "20"}, ":u": {"N": "49"}},
     )
     assert await store.reports.verify() == [f"{where}: used is 49, but both together make 50 (picodollars)"]
+
+
+async def test_drift_of_a_shard_is_told_and_room_that_nobody_gave_it(
+    deployment: Deployment, transport: Http1Transport
+) -> None:
+    store = deployment.store(transport, FixedClock())
+    await store.ledger.reserve(a_hold("r1", a_touch(20, budget=DAY)))
+    damage(deployment, DAY, 3, "ADD held :h, room :r", **{":h": {"N": "4"}, ":r": {"N": "7"}})
+    assert await store.reports.verify() == [
+        f"budget 'day', bucket '', shard 3, {WHERE}: held is 4, but open holds make 0 (picodollars)",
+        f"budget 'day', bucket '', {WHERE}: limit is 107, but its shards are for 100 (picodollars)",
+    ]
 
 
 async def test_a_request_that_is_settled_and_still_holds_is_told(

@@ -1,13 +1,16 @@
 """What one request costs in write units, as docs/ledger-dynamodb.md says it does."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from farebox.adapters.aws.dynamodb.client import DynamoClient
 from farebox.adapters.aws.dynamodb.items import Items
+from farebox.adapters.aws.ledger.buckets.shards import Buckets
 from farebox.adapters.aws.ledger.steps import DynamoLedger
 from farebox.adapters.aws.limits.limiter import DynamoRateLimits
 from farebox.adapters.aws.stamps import Stamps
-from farebox.domain.budget import Touch
+from farebox.domain.budget import Budget, Touch
 from farebox.domain.budget.rate_limit import Draw, LimitUnit, RateLimit
 from farebox.wire.http1 import Http1Transport
 from tests.support.builders import NOON, FixedClock, a_budget, a_hold, a_record, a_scope, a_touch, an_attempt
@@ -43,30 +46,39 @@ class Meter:
         return self._client.token()
 
 
-def holding(count: int) -> tuple[Touch, ...]:
-    buckets = ("", "", "alice@example.com", "platform/alice")
+def holding(budgets: Sequence[Budget]) -> tuple[Touch, ...]:
+    buckets = {"user-week": "alice@example.com", "key-day": "platform/alice"}
     return tuple(
-        a_touch(330_000_000, budget=budget, bucket=bucket)
-        for budget, bucket in zip(BUDGETS[:count], buckets, strict=False)
+        a_touch(330_000_000, budget=budget, bucket=buckets.get(budget.name, "")) for budget in budgets
     )
 
 
-async def units(deployment: Deployment, transport: Http1Transport, count: int) -> list[float]:
+async def units(
+    deployment: Deployment, transport: Http1Transport, budgets: Sequence[Budget]
+) -> list[list[float]]:
     clock = FixedClock()
     meter = Meter(deployment.client(transport, clock))
-    ledger = DynamoLedger(Items(meter), deployment.names, Stamps(clock, "one"))  # type: ignore[arg-type]  # same calls
-    hold = a_hold(RECORD.id, *holding(count), draft=RECORD)
+    items = Items(meter)  # type: ignore[arg-type]  # same calls
+    buckets = Buckets(items, deployment.names.budgets)
+    ledger = DynamoLedger(items, deployment.names, Stamps(clock, "one"), buckets)
+    hold = a_hold(RECORD.id, *holding(budgets), draft=RECORD)
+    await ledger.reserve(a_hold("first", *holding(budgets), draft=RECORD))
+    first, meter.units = meter.units, []
     await ledger.reserve(hold)
     await ledger.settle(RECORD.id, RECORD, hold.touches)
-    return meter.units
+    return [first, meter.units]
 
 
 async def test_a_request_costs_the_units_that_the_documentation_says(
     ministack: Ministack, transport: Http1Transport
 ) -> None:
-    assert [await units(deployed(ministack.port), transport, count) for count in (1, 4)] == [
-        [7, 11],
-        [13, 19],
+    narrow, wide = BUDGETS[3:], BUDGETS[:1]
+    assert [
+        await units(deployed(ministack.port), transport, budgets) for budgets in (narrow, wide, BUDGETS)
+    ] == [
+        [[7], [7, 11]],
+        [[16, 7], [7, 11]],
+        [[16, 13], [13, 19]],
     ]
 
 
@@ -94,3 +106,27 @@ async def test_limits_of_one_scope_cost_one_unit_a_step_and_transactions_two_an_
     await limiter.admit([*of_one_key, of_all], NOON, leases)
     await limiter.correct([*of_one_key, of_all], NOON)
     assert meter.units == [4, 4]
+
+
+async def test_room_is_moved_between_two_shards_and_spread_over_all_at_the_documented_cost(
+    deployment: Deployment, transport: Http1Transport
+) -> None:
+    meter = Meter(deployment.client(transport, FixedClock()))
+    items = Items(meter)  # type: ignore[arg-type]  # same calls
+    buckets = Buckets(items, deployment.names.budgets)
+    ledger = DynamoLedger(items, deployment.names, Stamps(FixedClock(), "one"), buckets)
+    day = a_budget(name="day", limit=80)
+
+    async def units_of(request_id: str, amount: int, limit: int) -> list[float]:
+        meter.units.clear()
+        touch = a_touch(amount, budget=replace(day, limit=limit))
+        assert await ledger.reserve(a_hold(request_id, touch, draft=RECORD)) is None
+        return list(meter.units)
+
+    assert await units_of("r1", 10, 80) == [16, 7]
+    assert await units_of("r1-again", 0, 80) == [7]
+    assert await units_of("r2", 15, 80) == [4, 7]
+    assert await units_of("r3", 60, 90) == [16, 7]
+    meter.units.clear()
+    await ledger.settle("r1", RECORD, [a_touch(500, budget=day)])
+    assert meter.units[0] == 16

@@ -32,6 +32,7 @@ class Settings:
     ping_ms: int = 15_000
     max_body_bytes: int = 33_554_432
     webhook_url: str | None = None
+    bucket_shards: int = 8
 
     def __repr__(self) -> str:
         return "Settings(...)"
@@ -115,6 +116,9 @@ VARIABLES: Mapping[str, Variable] = {
     "max_body_bytes": Variable(_whole(1_024, 1_073_741_824), "Largest request body; a larger one is a 413"),
     "webhook_url": Variable(
         _webhook_url, "Where budget alerts are posted (Slack's incoming webhooks fit); https, or http here"
+    ),
+    "bucket_shards": Variable(
+        _whole(1, 64), "DynamoDB: shards of a bucket where everybody meets, from its next window on"
     ),
 }
 

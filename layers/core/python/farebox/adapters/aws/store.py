@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from farebox.adapters.aws.dynamodb.client import DynamoClient
 from farebox.adapters.aws.dynamodb.items import Items
 from farebox.adapters.aws.key_store.keys import DynamoKeys
+from farebox.adapters.aws.ledger.buckets.keys import DEFAULT_SHARDS
+from farebox.adapters.aws.ledger.buckets.shards import Buckets
 from farebox.adapters.aws.ledger.reports import DynamoReports
 from farebox.adapters.aws.ledger.rollups.store import DynamoRollups
 from farebox.adapters.aws.ledger.spending import DynamoSpendingHistory
@@ -34,6 +36,7 @@ class DynamoStore:
     thresholds: DynamoThresholds
     spending: DynamoSpendingHistory
     cache: DynamoResponseCache
+    buckets: Buckets
 
     @classmethod
     def over(
@@ -44,22 +47,26 @@ class DynamoStore:
         *,
         is_rolled_up: bool = False,
         objects: BucketObjects | None = None,
+        shards: int = DEFAULT_SHARDS,
     ) -> DynamoStore:
         """Open the tables, which have to be there; nothing is read yet.
 
         `is_rolled_up` says that somebody counts the ledger's rows, so that reports need not read them all;
-        `objects` is where answers are kept that are too large for an item.
+        `objects` is where answers are kept that are too large for an item. A wide
+        bucket that is first used from now on gets as many `shards`.
         """
         items, stamps = Items(client), Stamps(clock, client.token())
         rollups = DynamoRollups(items, tables, clock)
+        buckets = Buckets(items, tables.budgets, shards)
         return cls(
             DynamoKeys(items, tables, clock, stamps),
             DynamoPolicies(items, tables, clock, stamps),
-            DynamoLedger(items, tables, stamps),
-            DynamoReports(items, tables, stamps, rollups if is_rolled_up else None),
+            DynamoLedger(items, tables, stamps, buckets),
+            DynamoReports(items, tables, stamps, buckets, rollups if is_rolled_up else None),
             rollups,
             DynamoRateLimits(items, tables, clock),
-            DynamoThresholds(items, tables),
+            DynamoThresholds(items, tables, buckets),
             DynamoSpendingHistory(items, tables),
             DynamoResponseCache(items, tables, objects),
+            buckets,
         )

@@ -13,6 +13,7 @@ from farebox.adapters.aws.services.role import role_credentials
 from farebox.adapters.aws.store import DynamoStore
 from farebox.adapters.clock import SystemClock, SystemRandomness
 from farebox.compose.deployment import Deployment
+from farebox.compose.settings import load_settings
 from farebox.wire.http import Origin
 from farebox.wire.http1 import Http1Transport
 
@@ -44,7 +45,8 @@ def open_store(deployment: Deployment, environment: Mapping[str, str]) -> AwsSto
     credentials = role_credentials(environment, transport, clock)
     service = Service(service_origin(deployment, "dynamodb"), deployment.region)
     client = DynamoClient(transport, service, credentials, clock=clock, randomness=randomness)
-    store = DynamoStore.over(client, deployment.tables, clock)
+    shards = load_settings(environment).bucket_shards
+    store = DynamoStore.over(client, deployment.tables, clock, shards=shards)
     return AwsStore(store, clock, randomness, transport, credentials, deployment)
 
 

@@ -98,6 +98,10 @@ class Items:
         }
         await self._client.call("TransactWriteItems", payload)
 
+    async def pause(self) -> None:
+        """Wait a little while, at random, where another process was quicker."""
+        await self._client.pause(1)
+
     async def _batch(self, table: str, asked: dict[str, Any]) -> list[Item]:
         """Read one batch; what is left out, for its size or for want of capacity, is asked for again."""
         found: list[Item] = []

@@ -50,7 +50,7 @@ def written_row(record: Mapping[str, Any]) -> WrittenRow | None:
         kind=kind,
         at=moment_at(cast(int, item["at_us"])),
         record=None if kind == RESET else rows.record_of_row(item),
-        entries=tuple((*key, amount) for key, amount in rows.entries_of_row(item)),
+        entries=tuple((*key[:4], amount) for key, amount in rows.entries_of_row(item)),
     )
 
 

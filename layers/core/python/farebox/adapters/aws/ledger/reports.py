@@ -17,7 +17,11 @@ from farebox.adapters.aws.codec import cursor_place, cursor_text
 from farebox.adapters.aws.dynamodb.attributes import Item
 from farebox.adapters.aws.dynamodb.errors import Unmet
 from farebox.adapters.aws.dynamodb.items import Items
-from farebox.adapters.aws.ledger import buckets, rows
+from farebox.adapters.aws.ledger import rows
+from farebox.adapters.aws.ledger.buckets.keys import key_of_item
+from farebox.adapters.aws.ledger.buckets.movements import clear
+from farebox.adapters.aws.ledger.buckets.shards import Buckets
+from farebox.adapters.aws.ledger.buckets.standings import number, standing_of
 from farebox.adapters.aws.ledger.rollups.spans import SpanKind, span_at
 from farebox.adapters.aws.ledger.rollups.store import DynamoRollups
 from farebox.adapters.aws.ledger.usage import Sums, grouping
@@ -38,10 +42,15 @@ class DynamoReports:
     """Fills `ports.Reports`. Without `rollups`, usage is summed from every row."""
 
     def __init__(
-        self, items: Items, tables: TableNames, stamps: Stamps, rollups: DynamoRollups | None = None
+        self,
+        items: Items,
+        tables: TableNames,
+        stamps: Stamps,
+        buckets: Buckets,
+        rollups: DynamoRollups | None = None,
     ) -> None:
         self._items, self._tables, self._stamps = items, tables, stamps
-        self._rollups = rollups
+        self._buckets, self._rollups = buckets, rollups
 
     async def requests(
         self, *, limit: int = 50, session: str | None = None, cursor: str | None = None
@@ -196,38 +205,38 @@ class DynamoReports:
 
     async def _standings(self, budget: Budget, now: datetime) -> list[BucketStanding]:
         window = budget.window_at(now)
-        partition = buckets.partition_of(budget.name, budget.unit.value, window.key)
         standings = []
-        async for item in self._items.query(self._tables.budgets, "#pk = :pk", pk=partition):
-            bucket = buckets.bucket_of(item)
+        for bucket, items in (await self._buckets.in_window(budget, window.key)).items():
             # Buckets left from an earlier scope of the same budget belong to no request any more.
             if budget.scope.has_one_bucket == (bucket == ""):
-                standing = buckets.standing_of(budget, item)
+                standing = standing_of(budget, items)
                 standings.append(BucketStanding(budget, bucket, window.key, standing, standing.is_marked))
         if budget.scope.has_one_bucket and not standings:
             return [BucketStanding(budget, "", window.key, Standing())]
         return sorted(standings, key=lambda each: each.bucket)
 
     async def _reset(self, standing: BucketStanding, now: datetime, actor: str) -> None:
-        budget = standing.budget
-        key = (budget.name, budget.unit.value, standing.window_key, standing.bucket)
-        token = self._items.token()
+        budget, token = standing.budget, self._items.token()
         for _ in range(_MAX_ROUNDS):
-            settled = standing.standing.settled
+            found = await self._buckets.in_window(budget, standing.window_key)
+            items = found.get(standing.bucket, [])
+            settled = [(key_of_item(item), number(item, "settled")) for item in items]
+            current = standing_of(budget, items)
+            entry = _reset_entry(
+                replace(standing, standing=current, is_exhausted=current.is_marked), now, actor
+            )
             actions = [
-                buckets.clear(self._tables.budgets, key, settled=settled),
-                audit.note(self._tables.keys, self._stamps.next_place(), _reset_entry(standing, now, actor)),
+                audit.note(self._tables.keys, self._stamps.next_place(), entry),
+                *(clear(self._tables.budgets, key, settled=amount) for key, amount in settled),
             ]
-            if settled:
-                actions.append(rows.append_reset(self._tables.usage, key, settled, now, token))
+            if current.settled:
+                actions.append(rows.append_reset(self._tables.usage, settled, now, token))
             try:
                 return await self._items.transact(actions)
             except Unmet as unmet:
-                if settled and unmet.failed(2):
+                if current.settled and unmet.failed(len(actions) - 1):
                     # An earlier try did it, its answer lost.
                     return None
-                now_there = buckets.standing_of(budget, unmet.item(0))
-                standing = replace(standing, standing=now_there, is_exhausted=now_there.is_marked)
         raise StoreFault(f"budget '{budget.name}' kept changing under {_MAX_ROUNDS} resets")
 
 

@@ -13,7 +13,7 @@ import msgspec
 from farebox.adapters.aws.codec import json_text, microseconds, moment_at
 from farebox.adapters.aws.dynamodb.actions import Action, Key, check, put
 from farebox.adapters.aws.dynamodb.attributes import Item, Value
-from farebox.adapters.aws.ledger.buckets import BucketKey
+from farebox.adapters.aws.ledger.buckets.keys import BucketKey
 from farebox.domain.record import Outcome, RequestRecord
 
 Entries: TypeAlias = Iterable[tuple[BucketKey, int]]
@@ -25,9 +25,21 @@ TIME_SHARDS = ("0", "1", "2", "3")
 OVERRUN = "-"
 """The partition of the index by overrun: rows in it are rare, so one is enough."""
 
+
+class _Entry(msgspec.Struct, frozen=True, array_like=True):
+    """What a row books on one item, as stored; only a shard of a wide bucket writes the last place."""
+
+    budget: str
+    unit: str
+    window: str
+    bucket: str
+    amount: int
+    shard: int | None = None
+
+
 _PLACE = re.compile(r"\d{17}#\d{17}#.+", re.DOTALL).fullmatch
 _NOT_THERE = "attribute_not_exists(#id)"
-_entries = msgspec.json.Decoder(list[tuple[str, str, str, str, int]]).decode
+_entries = msgspec.json.Decoder(list[_Entry]).decode
 _record = msgspec.json.Decoder(RequestRecord).decode
 
 
@@ -70,13 +82,13 @@ def append_correction(
     return put(table, {**item, "corrects": request_id}, _NOT_THERE)
 
 
-def append_reset(table: str, key: BucketKey, settled: int, at: datetime, token: str) -> Action:
+def append_reset(table: str, settled: Entries, at: datetime, token: str) -> Action:
     """Write the correcting entry that brings a bucket back to nothing settled."""
     item: dict[str, Value] = {
         "id": f"reset#{token}",
         "kind": "reset",
         "at_us": microseconds(at),
-        "entries": _entries_text([(key, -settled)]),
+        "entries": _entries_text((key, -amount) for key, amount in settled),
     }
     return put(table, item, _NOT_THERE)
 
@@ -84,8 +96,8 @@ def append_reset(table: str, key: BucketKey, settled: int, at: datetime, token: 
 def entries_of_row(item: Item) -> list[tuple[BucketKey, int]]:
     """Read what a row booked."""
     return [
-        ((budget, unit, window, bucket), amount)
-        for budget, unit, window, bucket, amount in _entries(cast(str, item["entries"]))
+        (BucketKey(entry.budget, entry.unit, entry.window, entry.bucket, entry.shard), entry.amount)
+        for entry in _entries(cast(str, item["entries"]))
     ]
 
 
@@ -158,4 +170,9 @@ def _item(row_id: str, kind: str, record: RequestRecord, entries: Entries, stamp
 
 
 def _entries_text(entries: Entries) -> str:
-    return json_text([(*key, amount) for key, amount in entries])
+    return json_text(
+        [
+            (*key[:4], amount) if key.shard is None else (*key[:4], amount, key.shard)
+            for key, amount in entries
+        ]
+    )

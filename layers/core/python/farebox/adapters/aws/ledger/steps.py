@@ -13,19 +13,23 @@ from datetime import datetime
 from typing import cast
 
 from farebox.adapters.aws.codec import microseconds
+from farebox.adapters.aws.dynamodb.attributes import Item
 from farebox.adapters.aws.dynamodb.errors import Unmet
 from farebox.adapters.aws.dynamodb.items import Items
-from farebox.adapters.aws.ledger import buckets, holds, rows
-from farebox.adapters.aws.ledger.buckets import Movements
+from farebox.adapters.aws.ledger import holds, rows
+from farebox.adapters.aws.ledger.buckets.keys import BucketKey, Places
+from farebox.adapters.aws.ledger.buckets.movements import Movements, mark
+from farebox.adapters.aws.ledger.buckets.shards import Buckets
+from farebox.adapters.aws.ledger.buckets.standings import standing_of
 from farebox.adapters.aws.ledger.holds import OpenHold
 from farebox.adapters.aws.stamps import Stamps
 from farebox.adapters.aws.tables import BY_LEASE, TableNames
-from farebox.domain.budget import Shortage, Touch
+from farebox.domain.budget import Shortage, Standing, Touch
 from farebox.domain.errors import StoreFault
 from farebox.domain.record import Outcome, RequestRecord
 from farebox.ports import Hold
 
-MAX_ROUNDS = 6
+MAX_ROUNDS = 12
 """How often one step is made anew because another step on the same request came between."""
 
 
@@ -36,9 +40,9 @@ class DynamoLedger:
     has changed meanwhile is told what is there instead.
     """
 
-    def __init__(self, items: Items, tables: TableNames, stamps: Stamps) -> None:
+    def __init__(self, items: Items, tables: TableNames, stamps: Stamps, buckets: Buckets) -> None:
         self._items, self._tables = items, tables
-        self._stamps = stamps
+        self._stamps, self._buckets = stamps, buckets
         self._known: dict[str, OpenHold] = {}
 
     async def reserve(self, hold: Hold) -> Shortage | None:
@@ -48,24 +52,30 @@ class DynamoLedger:
         or is settled, changes nothing and is not refused.
         """
         token = self._items.token()
-        movements = Movements()
-        movements.hold(hold.touches, under_limit=True)
-        actions = [
-            holds.open_hold(self._tables.budgets, hold, token),
-            rows.no_row(self._tables.usage, hold.request_id),
-            *movements.actions(self._tables.budgets),
-        ]
-        try:
-            await self._items.transact(actions)
-        except Unmet as unmet:
-            stored = OpenHold.read(unmet.item(0))
-            if stored is not None:
-                self._known[hold.request_id] = stored
-            if unmet.failed(0) or unmet.failed(1) or await self._was_written(hold, token, unmet):
+        places = self._places(hold.request_id, None)
+        for _ in range(MAX_ROUNDS):
+            movements = Movements()
+            movements.hold(hold.touches, places)
+            actions = [
+                holds.open_hold(self._tables.budgets, hold, token, places),
+                rows.no_row(self._tables.usage, hold.request_id),
+                *movements.actions(self._tables.budgets),
+            ]
+            try:
+                await self._items.transact(actions)
+            except Unmet as unmet:
+                stored = OpenHold.read(unmet.item(0))
+                if stored is not None:
+                    self._known[hold.request_id] = stored
+                if unmet.failed(0) or unmet.failed(1) or await self._was_written(hold, token, unmet):
+                    return None
+                shortage = await self._shortage(unmet, hold.touches, places, movements, offset=2)
+                if shortage is not None:
+                    return shortage
+            else:
+                self._known[hold.request_id] = OpenHold.of(hold, token, places)
                 return None
-            return _shortage(unmet, hold.touches, movements, offset=2)
-        self._known[hold.request_id] = OpenHold.of(hold, token)
-        return None
+        raise _unsettled(hold.request_id)
 
     async def top_up(self, hold: Hold) -> Shortage | None:
         """Replace the open hold by this one; only amounts that grow are checked.
@@ -75,6 +85,7 @@ class DynamoLedger:
         """
         token = self._items.token()
         known = self._known.get(hold.request_id) or await self._stored_hold(hold.request_id)
+        places = self._places(hold.request_id, known)
         for _ in range(MAX_ROUNDS):
             if known is None:
                 self._known.pop(hold.request_id, None)
@@ -83,21 +94,24 @@ class DynamoLedger:
             if hold.sequence <= known.sequence:
                 return None
             movements = Movements()
-            movements.hold(hold.touches, under_limit=True)
-            movements.release(known.touches)
+            movements.hold(hold.touches, places)
+            movements.release(known.held)
             movements.check_growth_alone()
-            replaced = holds.replace_hold(self._tables.budgets, hold, token, known)
+            replaced = holds.replace_hold(self._tables.budgets, hold, token, places, known)
             try:
                 await self._items.transact([replaced, *movements.actions(self._tables.budgets)])
             except Unmet as unmet:
                 if unmet.failed(0):
                     known = OpenHold.read(unmet.item(0))
+                    places = self._places(hold.request_id, known)
                 elif await self._was_written(hold, token, unmet):
                     return None
                 else:
-                    return _shortage(unmet, hold.touches, movements, offset=1)
+                    shortage = await self._shortage(unmet, hold.touches, places, movements, offset=1)
+                    if shortage is not None:
+                        return shortage
             else:
-                self._known[hold.request_id] = OpenHold.of(hold, token)
+                self._known[hold.request_id] = OpenHold.of(hold, token, places)
                 return None
         raise _unsettled(hold.request_id)
 
@@ -115,7 +129,7 @@ class DynamoLedger:
             if known is None:
                 return
             movements = Movements()
-            movements.release(known.touches)
+            movements.release(known.held)
             ended = holds.end_hold(self._tables.budgets, request_id, known)
             try:
                 await self._items.transact([ended, *movements.actions(self._tables.budgets)])
@@ -132,11 +146,12 @@ class DynamoLedger:
         difference.
         """
         known = self._known.pop(request_id, None)
+        places = self._places(request_id, known)
         stamp = self._stamps.next()
-        entries = buckets.entries_of(booked)
         for _ in range(MAX_ROUNDS):
+            entries = places.entries_of(booked)
             movements = Movements()
-            movements.release(known.touches if known else ())
+            movements.release(known.held if known else ())
             movements.book(entries)
             actions = [
                 holds.end_hold(self._tables.budgets, request_id, known),
@@ -147,8 +162,12 @@ class DynamoLedger:
                 await self._items.transact(actions)
             except Unmet as unmet:
                 if unmet.failed(1):
-                    return await self._correct(request_id, unmet, record, booked)
-                known = OpenHold.read(unmet.item(0))
+                    return await self._correct(request_id, unmet.item(1), record, booked)
+                if unmet.failed(0):
+                    known = OpenHold.read(unmet.item(0))
+                    places = self._places(request_id, known)
+                else:
+                    await self._make_way(unmet, places, movements, offset=2)
             else:
                 return None
         raise _unsettled(request_id)
@@ -199,26 +218,68 @@ class DynamoLedger:
             raise StoreFault(f"the hold of request {request_id} ran out and was booked")
 
     async def _correct(
-        self, request_id: str, unmet: Unmet, record: RequestRecord, booked: Sequence[Touch]
+        self, request_id: str, row: Item | None, record: RequestRecord, booked: Sequence[Touch]
     ) -> None:
-        row = unmet.item(1)
         if row is None or not rows.is_expired(row) or record.outcome is Outcome.EXPIRED:
             return
-        movements = Movements()
-        movements.book(buckets.entries_of(booked))
-        movements.book(rows.entries_of_row(row), -1)
-        correction = rows.append_correction(
-            self._tables.usage, request_id, record, movements.settled(), self._stamps.next()
-        )
-        try:
-            await self._items.transact([correction, *movements.actions(self._tables.budgets)])
-        except Unmet:
-            # It has been corrected already: the row is there.
-            return
+        expired = rows.entries_of_row(row)
+        places = self._buckets.places(request_id, (key for key, _ in expired))
+        stamp = self._stamps.next()
+        for _ in range(MAX_ROUNDS):
+            movements = Movements()
+            movements.book(places.entries_of(booked))
+            movements.book(expired, -1)
+            correction = rows.append_correction(
+                self._tables.usage, request_id, record, movements.settled(), stamp
+            )
+            try:
+                return await self._items.transact([correction, *movements.actions(self._tables.budgets)])
+            except Unmet as unmet:
+                if unmet.failed(0):
+                    # It has been corrected already: the row is there.
+                    return None
+                await self._make_way(unmet, places, movements, offset=1)
+        raise _unsettled(request_id)
+
+    def _places(self, request_id: str, known: OpenHold | None) -> Places:
+        return self._buckets.places(request_id, known.shards if known else ())
+
+    async def _shortage(
+        self, unmet: Unmet, touches: Sequence[Touch], places: Places, movements: Movements, *, offset: int
+    ) -> Shortage | None:
+        """Name the first touch whose bucket is short, and how it stood when it was; None where only shards of
+        wide buckets were, for which room has been sought.
+        """
+        moving = {key: (number, each) for number, (key, each) in enumerate(movements.all(), offset)}
+        failed = [
+            (touch, key, *moving[key])
+            for touch in touches
+            if (key := places.key_of(touch)) in moving and unmet.failed(moving[key][0])
+        ]
+        if not failed:
+            raise StoreFault(f"a step was refused for no reason of ours: {unmet}")
+        for touch, key, number, movement in failed:
+            if key.shard is None:
+                return Shortage(touch, standing_of(touch.budget, [unmet.item(number)]))
+            found = await self._buckets.make_room(key, movement.growth, touch.budget)
+            if isinstance(found, Standing):
+                return Shortage(touch, found)
+            places.move_to(found)
+        return None
+
+    async def _make_way(self, unmet: Unmet, places: Places, movements: Movements, *, offset: int) -> None:
+        """Seek room for what a booking needs above its hold, on wide buckets."""
+        for number, (key, movement) in enumerate(movements.all(), offset):
+            if unmet.failed(number):
+                places.move_to(await self._buckets.make_way(key, movement.growth))
 
     async def _mark(self, touch: Touch) -> None:
+        keys = await self._buckets.keys_of(self._places("", None).key_of(touch))
+        await asyncio.gather(*(self._mark_item(key, touch.budget.limit) for key in keys))
+
+    async def _mark_item(self, key: BucketKey, limit: int) -> None:
         try:
-            await self._items.write(buckets.mark(self._tables.budgets, touch))
+            await self._items.write(mark(self._tables.budgets, key, limit))
         except Unmet:
             # It is marked for this limit or a higher one.
             return
@@ -233,16 +294,6 @@ class DynamoLedger:
             now=microseconds(now),
         )
         return [(cast(int, item["lease_until_us"]), cast(str, item["pk"])) async for item in found]
-
-
-def _shortage(unmet: Unmet, touches: Sequence[Touch], movements: Movements, *, offset: int) -> Shortage:
-    """Name the first touch whose bucket is short, and how it stood when it was."""
-    place = {key: number for number, key in enumerate(movements.keys(), offset)}
-    for touch in touches:
-        number = place.get(buckets.key_of(touch))
-        if number is not None and unmet.failed(number):
-            return Shortage(touch, buckets.standing_of(touch.budget, unmet.item(number)))
-    raise StoreFault(f"a step was refused for no reason of ours: {unmet}")
 
 
 def _unsettled(request_id: str) -> StoreFault:

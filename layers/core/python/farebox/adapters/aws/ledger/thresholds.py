@@ -15,8 +15,10 @@ from farebox.adapters.aws.dynamodb.actions import Action, Key, delete, put, upda
 from farebox.adapters.aws.dynamodb.attributes import Value
 from farebox.adapters.aws.dynamodb.errors import Unmet
 from farebox.adapters.aws.dynamodb.items import MAX_ACTIONS, Items
-from farebox.adapters.aws.ledger import buckets, rows
-from farebox.adapters.aws.ledger.buckets import BucketKey
+from farebox.adapters.aws.ledger import rows
+from farebox.adapters.aws.ledger.buckets.keys import BucketKey
+from farebox.adapters.aws.ledger.buckets.shards import Buckets
+from farebox.adapters.aws.ledger.buckets.standings import marked_limit, number
 from farebox.adapters.aws.tables import EXPIRES_AT, TableNames
 from farebox.domain.budget.alert import Crossing
 from farebox.domain.errors import StoreFault
@@ -36,8 +38,8 @@ _crossing = msgspec.json.Decoder(Crossing).decode
 class DynamoThresholds:
     """Fills `ports.Thresholds`."""
 
-    def __init__(self, items: Items, tables: TableNames) -> None:
-        self._items, self._tables = items, tables
+    def __init__(self, items: Items, tables: TableNames, buckets: Buckets) -> None:
+        self._items, self._tables, self._buckets = items, tables, buckets
 
     async def drawn(self, request_ids: Sequence[str]) -> Sequence[Drawn]:
         """Give every bucket that these requests were booked on, as it stands now, each once."""
@@ -81,19 +83,19 @@ class DynamoThresholds:
             return
 
     async def _standings(self, keys: Sequence[BucketKey]) -> list[Drawn]:
-        found = await self._items.get_many(
-            self._tables.budgets,
-            [buckets.primary_key(key) for key in keys],
-            names=["pk", "bucket", "settled", "exhausted_limit"],
-        )
-        by_key = {buckets.key_of_item(item): item for item in found}
-        drawn = []
-        for budget, unit, window, bucket in keys:
-            # A refused request is booked at nothing, perhaps on a bucket that is not there yet.
-            item = by_key.get((budget, unit, window, bucket), {})
-            marked_limit = cast("int | None", item.get("exhausted_limit"))
-            drawn.append(Drawn(budget, unit, bucket, window, buckets.number(item, "settled"), marked_limit))
-        return drawn
+        found = await self._buckets.items_by_bucket(keys)
+        # A refused request is booked at nothing, perhaps on a bucket that is not there yet.
+        return [
+            Drawn(
+                key.budget,
+                key.unit,
+                key.bucket,
+                key.window,
+                sum(number(item, "settled") for item in items),
+                marked_limit(items),
+            )
+            for key, items in found.items()
+        ]
 
     async def _decide(self, crossings: Sequence[Crossing]) -> list[Crossing]:
         token, left = self._items.token(), list(crossings)

@@ -9,7 +9,7 @@ from typing import TypeAlias, cast
 import msgspec
 
 from farebox.adapters.aws.dynamodb.attributes import Item
-from farebox.adapters.aws.ledger.buckets import number
+from farebox.adapters.aws.ledger.buckets.standings import number
 from farebox.domain.errors import ConfigInvalid
 from farebox.ports import UsageRow
 

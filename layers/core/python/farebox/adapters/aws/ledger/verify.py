@@ -12,9 +12,18 @@ from typing import cast
 
 from farebox.adapters.aws.dynamodb.attributes import Item
 from farebox.adapters.aws.dynamodb.items import Items
-from farebox.adapters.aws.ledger import buckets, holds, rows
-from farebox.adapters.aws.ledger.buckets import BucketKey
+from farebox.adapters.aws.ledger import holds, rows
+from farebox.adapters.aws.ledger.buckets.keys import BucketKey, is_bucket, key_of_item
+from farebox.adapters.aws.ledger.buckets.standings import number
 from farebox.adapters.aws.tables import TableNames
+
+_SOURCES = {
+    "settled": "ledger rows make",
+    "held": "open holds make",
+    "used": "both together make",
+    # What is used on the shards of a wide bucket and what room they have.
+    "limit": "its shards are for",
+}
 
 
 @dataclass(slots=True)
@@ -52,10 +61,9 @@ async def drifts(items: Items, tables: TableNames) -> list[str]:
 async def _sums(items: Items, tables: TableNames) -> Sums:
     sums = Sums()
     async for item in items.everything(tables.budgets):
-        partition = cast(str, item["pk"])
-        if partition.startswith(holds.PARTITION):
+        if cast(str, item["pk"]).startswith(holds.PARTITION):
             _add_hold(sums, item)
-        elif partition.startswith(buckets.PARTITION):
+        elif is_bucket(item):
             _add_bucket(sums, item)
     async for item in items.everything(tables.usage):
         sums.ended.add(cast(str, item["id"]))
@@ -67,26 +75,29 @@ async def _sums(items: Items, tables: TableNames) -> Sums:
 
 
 def _add_hold(sums: Sums, item: Item) -> None:
-    hold = holds.stored_hold(item)
-    sums.open.add(hold.request_id)
-    for touch in hold.touches:
-        sums.expected["held"][buckets.key_of(touch)] += touch.amount
+    sums.open.add(holds.stored_hold(item).request_id)
+    for key, amount in holds.held_by(item):
+        sums.expected["held"][key] += amount
 
 
 def _add_bucket(sums: Sums, item: Item) -> None:
-    key = buckets.key_of_item(item)
-    for kind, stored in sums.stored.items():
-        stored[key] = buckets.number(item, kind)
+    key = key_of_item(item)
+    for kind in ("settled", "held", "used"):
+        sums.stored[kind][key] = number(item, kind)
+    if key.shard is not None:
+        bucket = key._replace(shard=None)
+        sums.stored["limit"][bucket] += number(item, "used") + number(item, "room")
+        sums.expected["limit"][bucket] = number(item, "room_limit")
 
 
 def _line(sums: Sums, kind: str, key: BucketKey) -> str:
-    budget, unit, window, bucket = key
-    source = {"settled": "ledger rows", "held": "open holds", "used": "both together"}[kind]
+    shard = "" if key.shard is None else f", shard {key.shard}"
     return (
-        f"budget '{budget}', bucket '{bucket}', window {window}: {kind} is {sums.stored[kind][key]},"
-        f" but {source} make {sums.expected[kind][key]} ({'picodollars' if unit == 'usd' else unit})"
+        f"budget '{key.budget}', bucket '{key.bucket}'{shard}, window {key.window}:"
+        f" {kind} is {sums.stored[kind][key]}, but {_SOURCES[kind]} {sums.expected[kind][key]}"
+        f" ({'picodollars' if key.unit == 'usd' else key.unit})"
     )
 
 
 def _by_kind() -> dict[str, Counter[BucketKey]]:
-    return {kind: Counter() for kind in ("settled", "held", "used")}
+    return {kind: Counter() for kind in _SOURCES}

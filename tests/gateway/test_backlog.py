@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -91,3 +92,35 @@ async def test_what_fails_for_another_reason_is_logged(
         backlog.add(a_record("req_1"), ())
         assert await backlog.settle() == 0
     assert "req_1 cannot be booked" in caplog.text
+
+
+class SlowLedger(FaultyLedger):
+    """Lets everybody else run before it books."""
+
+    async def settle(self, request_id: str, record: RequestRecord, booked: Sequence[Touch]) -> None:
+        self.calls.append(request_id)
+        await asyncio.sleep(0)
+        await self.ledger.settle(request_id, record, booked)
+
+
+async def test_whoever_tries_at_the_same_time_books_each_once_and_loses_none(tmp_path: Path) -> None:
+    async with a_stage(tmp_path) as stage:
+        ledger = SlowLedger(stage.ledger)
+        backlog = Backlog(ledger)
+        for number in range(5):
+            backlog.add(a_record(f"r{number}"), [])
+        assert sum(await asyncio.gather(*(backlog.settle() for _ in range(3)))) == 5
+        assert (len(backlog), sorted(ledger.calls)) == (0, [f"r{number}" for number in range(5)])
+        assert len(await stage.rows()) == 5
+
+
+async def test_what_is_being_tried_when_its_process_stops_still_waits(tmp_path: Path) -> None:
+    async with a_stage(tmp_path) as stage:
+        backlog = Backlog(SlowLedger(stage.ledger))
+        backlog.add(a_record("r1"), [])
+        trying = asyncio.create_task(backlog.settle())
+        await asyncio.sleep(0)
+        trying.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await trying
+        assert (len(backlog), await backlog.settle()) == (1, 1)

@@ -1,14 +1,15 @@
-"""What the ledger file says after a crowd, and whether everything that clients were told was true."""
+"""What the ledger says after a crowd, and whether everything that clients were told was true."""
 
 from __future__ import annotations
 
 import asyncio
 import re
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
@@ -40,30 +41,55 @@ class Booked:
         return [row for row in self.rows if row.outcome is Outcome.BUDGET_CUT]
 
 
-def read_books(database: Path) -> Booked:
-    """Read the rows straight from the file, so that nothing of ours decides their order."""
-    with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as connection:
-        texts = connection.execute("SELECT record FROM ledger ORDER BY sequence").fetchall()
-    rows = tuple(_record(text) for (text,) in texts)
+def booked_in_order(rows: Iterable[RequestRecord]) -> Booked:
+    """Sum rows that come in the order in which they were committed."""
+    found = tuple(rows)
     before: dict[str, int] = {}
     settled = 0
-    for row in rows:
+    for row in found:
         before[row.id] = settled
         settled += row.charged_picodollars
-    return Booked(rows, before)
+    return Booked(found, before)
 
 
-async def highest_use(database: Path, done: asyncio.Event) -> int:
-    """Watch the shared bucket until `done`; give the most that was ever settled and held in it together."""
-    highest = 0
-    with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as connection:
-        while not done.is_set():
-            query = "SELECT settled + held FROM bucket WHERE budget = ?"
-            for (used,) in connection.execute(query, (SHARED,)):
-                highest = max(highest, used)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(done.wait(), LOOK_EVERY_S)
-    return highest
+class Ledger(Protocol):
+    """Where a crowd's requests were booked."""
+
+    def books(self) -> Booked:
+        """Read everything that was booked."""
+
+    async def highest_use(self, done: asyncio.Event) -> int:
+        """Watch the shared bucket until `done`; give the most that was ever settled and held in it
+        together.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerFile:
+    """A laptop's ledger, read straight from the file, so that nothing of ours decides the order of rows."""
+
+    database: Path
+
+    def books(self) -> Booked:
+        """Read everything that was booked."""
+        with self._opened() as connection:
+            texts = connection.execute("SELECT record FROM ledger ORDER BY sequence").fetchall()
+        return booked_in_order(_record(text) for (text,) in texts)
+
+    async def highest_use(self, done: asyncio.Event) -> int:
+        """Look every two milliseconds."""
+        highest = 0
+        with self._opened() as connection:
+            while not done.is_set():
+                query = "SELECT settled + held FROM bucket WHERE budget = ?"
+                for (used,) in connection.execute(query, (SHARED,)):
+                    highest = max(highest, used)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(done.wait(), LOOK_EVERY_S)
+        return highest
+
+    def _opened(self) -> closing[sqlite3.Connection]:
+        return closing(sqlite3.connect(f"{self.database.as_uri()}?mode=ro", uri=True))
 
 
 def untrue_refusals(refused: Sequence[Told], books: Booked) -> list[str]:

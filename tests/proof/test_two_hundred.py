@@ -12,12 +12,13 @@ from farebox.compose.settings import Settings
 from farebox.domain.record import Outcome
 from tests.proof.books import (
     Booked,
-    highest_use,
+    Ledger,
+    LedgerFile,
     one_requests_bound,
-    read_books,
     untrue_refusals,
     untrue_waits,
 )
+from tests.proof.cloud import Cloud, a_cloud, in_the_cloud
 from tests.proof.crowd import (
     CROWD,
     FIRST_SLICE_TOKENS,
@@ -32,10 +33,14 @@ from tests.proof.crowd import (
 )
 from tests.proof.eight import eight_gateways
 from tests.support.laptop import Laptop
+from tests.support.ministack import Ministack, ministack
 from tests.support.upstream import ScriptedUpstream
+
+__all__ = ["ministack"]
 
 TOGETHER = 8
 HASTY = Settings(hold_wait_ms=100, drain_s=1)
+HASTY_PROXY = {"FAREBOX_HOLD_WAIT_MS": "100"}
 """Whoever waits for others to give back is told so soon, and asks again: more tries on the same dollar."""
 
 
@@ -55,21 +60,25 @@ class Played:
 
 
 def play(
-    asks: Sequence[Ask], ports: Sequence[int], secrets: Mapping[str, str], model: HonestModel, folder: Path
+    asks: Sequence[Ask],
+    ports: Sequence[int],
+    secrets: Mapping[str, str],
+    model: HonestModel,
+    ledger: Path | Ledger,
 ) -> Played:
-    """Send a crowd and watch the shared bucket meanwhile."""
-    database = folder / DATABASE_FILE
+    """Send a crowd and watch the shared bucket meanwhile; a `ledger` is that of a data folder, or any."""
+    seen = LedgerFile(ledger / DATABASE_FILE) if isinstance(ledger, Path) else ledger
 
     async def watched() -> tuple[list[Told], list[Told], int]:
         done = asyncio.Event()
-        watching = asyncio.create_task(highest_use(database, done))
+        watching = asyncio.create_task(seen.highest_use(done))
         try:
             last, waited = await ask_all(asks, ports, secrets, model)
         finally:
             done.set()
         return last, waited, await watching
 
-    return Played(*asyncio.run(watched()), read_books(database))
+    return Played(*asyncio.run(watched()), seen.books())
 
 
 def check_everybody_was_answered(played: Played, sent: int) -> None:
@@ -93,8 +102,8 @@ def check_the_dollar(played: Played) -> None:
     assert LIMIT_PICODOLLARS - books.settled < one_requests_bound(played.last, books)
 
 
-def settled_and_held(laptop: Laptop) -> tuple[int, int]:
-    (shared,) = [each.standing for each in laptop.standings() if each.budget.name == SHARED]
+def settled_and_held(gateways: Laptop | Cloud) -> tuple[int, int]:
+    (shared,) = [each.standing for each in gateways.standings() if each.budget.name == SHARED]
     return shared.settled, shared.held
 
 
@@ -166,3 +175,15 @@ def test_two_hundred_streams_through_eight_processes_share_one_dollar(tmp_path: 
         check_everybody_was_answered(played, len(upstream.messages))
         check_the_dollar(played)
         assert gateways.processes[0].run("ledger", "verify").returncode == 0
+
+
+def test_two_hundred_streams_through_eight_proxies_share_one_dollar_in_dynamodb(ministack: Ministack) -> None:
+    model = HonestModel(TOGETHER)
+    with ScriptedUpstream(model) as upstream:
+        policy = in_the_cloud(a_policy_of(upstream))
+        with a_cloud(ministack.port, policy, HASTY_PROXY, proxies=8) as (cloud, ports):
+            played = play(the_crowd(), ports, cloud.keys, model, cloud)
+            assert cloud.drifts() == []
+            assert settled_and_held(cloud) == (played.books.settled, 0)
+            check_everybody_was_answered(played, len(upstream.messages))
+            check_the_dollar(played)

@@ -41,20 +41,26 @@ class Backlog:
         """
         settled = faults = 0
         for _ in range(len(self._waiting)):
-            record, booked = self._waiting[0]
+            if not self._waiting:
+                # Somebody else tries the rest.
+                break
+            record, booked = self._waiting.popleft()
+            is_booked = False
             try:
                 await self._ledger.settle(record.id, record, booked)
+                is_booked = True
             except StoreFault:
                 faults += 1
-                self._waiting.rotate(-1)
                 if faults == FAULTS_MAX:
                     break
             except (ArithmeticError, LookupError, TypeError, ValueError):
                 _log.exception("%s cannot be booked", record.id)
-                self._waiting.rotate(-1)
             else:
-                self._waiting.popleft()
                 settled, faults = settled + 1, 0
+            finally:
+                # Also where the call is cancelled.
+                if not is_booked:
+                    self._waiting.append((record, booked))
         return settled
 
     async def run(self) -> None:

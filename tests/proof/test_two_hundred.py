@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import pytest
+
 from farebox.adapters.local.store import DATABASE_FILE
 from farebox.compose.settings import Settings
 from farebox.domain.record import Outcome
@@ -18,7 +20,7 @@ from tests.proof.books import (
     untrue_refusals,
     untrue_waits,
 )
-from tests.proof.cloud import Cloud, a_cloud, in_the_cloud
+from tests.proof.cloud import Cloud, a_cloud
 from tests.proof.crowd import (
     CROWD,
     FIRST_SLICE_TOKENS,
@@ -40,7 +42,6 @@ __all__ = ["ministack"]
 
 TOGETHER = 8
 HASTY = Settings(hold_wait_ms=100, drain_s=1)
-HASTY_PROXY = {"FAREBOX_HOLD_WAIT_MS": "100"}
 """Whoever waits for others to give back is told so soon, and asks again: more tries on the same dollar."""
 
 
@@ -177,13 +178,23 @@ def test_two_hundred_streams_through_eight_processes_share_one_dollar(tmp_path: 
         assert gateways.processes[0].run("ledger", "verify").returncode == 0
 
 
-def test_two_hundred_streams_through_eight_proxies_share_one_dollar_in_dynamodb(ministack: Ministack) -> None:
+def check_a_crowd_over_dynamodb(ministack: Ministack, crowd: int, gateways: int) -> None:
     model = HonestModel(TOGETHER)
-    with ScriptedUpstream(model) as upstream:
-        policy = in_the_cloud(a_policy_of(upstream))
-        with a_cloud(ministack.port, policy, HASTY_PROXY, proxies=8) as (cloud, ports):
-            played = play(the_crowd(), ports, cloud.keys, model, cloud)
-            assert cloud.drifts() == []
-            assert settled_and_held(cloud) == (played.books.settled, 0)
-            check_everybody_was_answered(played, len(upstream.messages))
-            check_the_dollar(played)
+    with (
+        ScriptedUpstream(model) as upstream,
+        a_cloud(ministack.port, a_policy_of(upstream), HASTY, gateways=gateways) as cloud,
+    ):
+        played = play(the_crowd(crowd), cloud.ports, cloud.keys, model, cloud)
+        assert cloud.drifts() == []
+        assert settled_and_held(cloud) == (played.books.settled, 0)
+        check_everybody_was_answered(played, len(upstream.messages))
+        check_the_dollar(played)
+
+
+def test_eighty_streams_over_dynamodb_share_one_dollar(ministack: Ministack) -> None:
+    check_a_crowd_over_dynamodb(ministack, 80, gateways=4)
+
+
+@pytest.mark.proof
+def test_two_hundred_streams_over_dynamodb_share_one_dollar(ministack: Ministack) -> None:
+    check_a_crowd_over_dynamodb(ministack, CROWD, gateways=8)

@@ -39,8 +39,8 @@ class Ministack:
 
 @pytest.fixture(scope="session")
 def ministack() -> Iterator[Ministack]:
-    """Start DynamoDB, S3 and Secrets Manager once for all tests of this process."""
-    with _started({"SERVICES": "dynamodb,s3,secretsmanager"}) as server:
+    """Start DynamoDB, its streams, S3 and Secrets Manager once for all tests of this process."""
+    with _started({"SERVICES": "dynamodb,dynamodbstreams,s3,secretsmanager"}) as server:
         yield server
 
 

@@ -293,10 +293,36 @@ def test_the_policy_is_listed(gateway: Gateway, policy: Path) -> None:
             ["default", "-", "*", "*", "builtin"],
             ["platform", "c", "*", "*", "apply"],
         ],
-        "configs": [["slug", "config", "from"], ["c", '{"provider":', '"@main"}', "apply"]],
+        "configs": [
+            ["slug", "version", "config", "saved", "from"],
+            ["c", "1", "@main", "2026-11-23T12:00:00Z", "apply"],
+        ],
     }
     for kind in listed:
         assert gateway.run(kind, "list", "--json").json["next"] is None
+
+
+def test_a_config_is_shown_as_it_is_and_as_it_was(gateway: Gateway, policy: Path) -> None:
+    applied(gateway, policy)
+    fallback = {"strategy": {"mode": "fallback"}, "targets": [{"provider": "@main"}, {"provider": "@cloud"}]}
+    changed = policy.with_name("changed.json")
+    changed.write_text(json.dumps({"configs": [{"slug": "c", "config": fallback}]}))
+    told = gateway.run("apply", str(changed), "--dry-run").out
+    assert '    config.provider: "@main" -> (none)' in told.splitlines()
+    applied(gateway, changed)
+    now, before = gateway.run("configs", "show", "c"), gateway.run("configs", "show", "c@1")
+    assert now.out.partition("\n")[0] == "c@2, saved 2026-11-23T12:00:00Z"
+    assert json.loads(now.out.partition("\n")[2]) == fallback
+    assert json.loads(before.out.partition("\n")[2]) == {"provider": "@main"}
+    assert gateway.run("configs", "show", "c@1", "--json").json["config"] == {"provider": "@main"}
+    versions = [line.split() for line in gateway.run("configs", "versions", "c").out.splitlines()]
+    assert [row[0] for row in versions] == ["version", "c@2", "c@1"]
+    assert versions[1][3:] == ["fallback", "of", "2"]
+    assert [row["version"] for row in gateway.run("configs", "versions", "c", "--json").json["rows"]] == [
+        2,
+        1,
+    ]
+    assert "There is no version 'c@9'" in gateway.run("configs", "show", "c@9").err
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ COMMANDS = [
     ["requests"],
     ["ledger", "verify"],
     *([kind, "list"] for kind in ("providers", "workspaces", "configs")),
+    *(["configs", name] for name in ("show", "versions")),
     ["cost"],
     ["backup"],
     ["restore"],

@@ -1,6 +1,7 @@
 """What every store of the policy does."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -116,6 +117,64 @@ async def test_the_audit_log_is_read_page_by_page(wing: Wing) -> None:
         cursor = page.next
     assert names == [["p4", "p3"], ["p2", "p1"], ["p0"]]
     assert cursor is None
+
+
+def a_config(**config: object) -> Resource:
+    return a_resource("config", "main", document={"slug": "main", "config": config})
+
+
+async def versions(wing: Wing) -> dict[str, object]:
+    _, resources = await wing.policies.resources()
+    return {each.name: each.document["config"] for each in resources if each.kind == "config_version"}
+
+
+async def test_each_save_of_a_config_that_says_something_new_is_a_version(wing: Wing) -> None:
+    for version, model in enumerate(("a", "b", "b", "a")):
+        await write(wing, a_config(override_params={"model": model}), version=version)
+    expected = {
+        f"main@{number}": {"override_params": {"model": model}}
+        for number, model in ((1, "a"), (2, "b"), (3, "a"))
+    }
+    assert await versions(wing) == expected
+    config = (await wing.policies.current()).configs["main"]
+    assert config.version == 3
+    assert {number: document["override_params"] for number, document in config.versions.items()} == {
+        1: {"model": "a"},
+        2: {"model": "b"},
+        3: {"model": "a"},
+    }
+
+
+async def test_a_version_is_stored_as_it_was_saved_and_by_whom(wing: Wing) -> None:
+    later = replace(a_config(provider="@anthropic"), updated_at=NOON + timedelta(days=1))
+    await write(wing, later)
+    _, resources = await wing.policies.resources()
+    document = {"slug": "main", "version": 1, "config": {"provider": "@anthropic"}, "saved_by": "root"}
+    assert Resource("config_version", "main@1", document, 1, "version", later.updated_at) in resources
+
+
+async def test_the_versions_of_a_config_stay_when_it_goes_and_are_never_numbered_anew(wing: Wing) -> None:
+    await write(wing, a_config(retry={"attempts": 1}))
+    await write(wing, delete=(("config", "main"),), version=1)
+    assert list(await versions(wing)) == ["main@1"]
+    assert (await wing.policies.current()).configs == {}
+    await write(wing, a_config(retry={"attempts": 2}), version=2)
+    assert await versions(wing) == {
+        "main@1": {"retry": {"attempts": 1}},
+        "main@2": {"retry": {"attempts": 2}},
+    }
+
+
+async def test_a_write_that_is_refused_makes_no_version(wing: Wing) -> None:
+    await write(wing, a_resource())
+    with pytest.raises(Conflict):
+        await write(wing, a_config(retry={"attempts": 1}))
+    assert await versions(wing) == {}
+
+
+async def test_a_version_is_no_change_of_its_own_in_the_audit_log(wing: Wing) -> None:
+    await write(wing, a_config(retry={"attempts": 1}))
+    assert [entry.kind for entry in (await wing.reports.audit()).rows] == ["config"]
 
 
 # Integers of DynamoDB have 38 digits: only columns are too short for some limits.

@@ -14,12 +14,6 @@ KINDS: list[tuple[str, str, dict[str, Any], dict[str, Any]]] = [
         {"slug": "p", "type": "anthropic", "credential": "caller"},
         {"models": ["claude-*"]},
     ),
-    (
-        "/v1/configs",
-        "c",
-        {"slug": "c", "config": {"provider": "@demo"}},
-        {"config": {"provider": "@anthropic"}},
-    ),
     ("/v1/admin/workspaces", "w", {"slug": "w"}, {"models": ["claude-*"]}),
     ("/v1/policies/usage-limits", "b", {"name": "b", "period": "day", "usd": "1"}, {"usd": "2"}),
     ("/v1/policies/rate-limits", "r", {"name": "r", "per": "minute", "requests": 1}, {"requests": 2}),

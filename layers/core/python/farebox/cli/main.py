@@ -142,9 +142,9 @@ def _workspaces() -> typer.Typer:
 
 
 def _configs() -> typer.Typer:
-    from farebox.cli.admin.listings import list_configs
+    from farebox.cli.admin import configs
 
-    return _group({"list": list_configs})
+    return _group({"list": configs.list_configs, "show": configs.show, "versions": configs.list_versions})
 
 
 def _cost() -> typer.Typer:
@@ -191,7 +191,7 @@ _COMMANDS: Mapping[str, tuple[str, Callable[[], typer.Typer]]] = {
     "replay": ("Book from the log what the store could not take.", _replay),
     "providers": ("List providers.", _providers),
     "workspaces": ("List workspaces.", _workspaces),
-    "configs": ("List routing configs.", _configs),
+    "configs": ("List routing configs; show one, or what it said before.", _configs),
     "cost": ("Price recorded requests exactly; needs no gateway.", _cost),
     "doctor": ("Check gateway, providers, prices, streaming and environment.", _doctor),
     "claude": ("Run Claude Code through the gateway.", _claude),

@@ -6,7 +6,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol, TypeVar
+from itertools import zip_longest
+from typing import Protocol, TypeGuard, TypeVar
 
 from farebox.domain.budget import TOKEN_CLASSES, Budget, OnExhausted, Raise, Scope, Unit
 from farebox.domain.budget.brake import Brake
@@ -22,12 +23,14 @@ from farebox.domain.errors import ConfigInvalid
 from farebox.domain.money import picodollars_from_usd
 from farebox.domain.price import read_override
 from farebox.domain.routing.saved import RoutingConfig
+from farebox.domain.routing.versions import versions_of
 
 Document = Mapping[str, object]
 
 PROVIDER = "provider"
 WORKSPACE = "workspace"
 CONFIG = "config"
+CONFIG_VERSION = "config_version"
 KEY = "key"
 BUDGET = "budget"
 RAISE = "raise"
@@ -35,7 +38,19 @@ RATE_LIMIT = "rate_limit"
 BRAKE = "brake"
 BRAKE_LIFT = "brake_lift"
 SETTING = "setting"
-KINDS = (SETTING, PROVIDER, CONFIG, WORKSPACE, KEY, BUDGET, RAISE, RATE_LIMIT, BRAKE, BRAKE_LIFT)
+KINDS = (
+    SETTING,
+    PROVIDER,
+    CONFIG,
+    CONFIG_VERSION,
+    WORKSPACE,
+    KEY,
+    BUDGET,
+    RAISE,
+    RATE_LIMIT,
+    BRAKE,
+    BRAKE_LIFT,
+)
 
 # Only here is order policy: the first provider that admits a model serves it; budgets are listed as written.
 ORDERED_KINDS = (PROVIDER, BUDGET)
@@ -43,6 +58,7 @@ ORDERED_KINDS = (PROVIDER, BUDGET)
 ORIGIN_APPLY = "apply"
 ORIGIN_ADMIN = "admin"
 ORIGIN_BUILTIN = "builtin"
+ORIGIN_VERSION = "version"
 
 BUILTIN_PROVIDERS = (
     ProviderSpec("anthropic", "anthropic", base_url="https://api.anthropic.com"),
@@ -136,7 +152,7 @@ def build_policy(version: int, resources: Iterable[tuple[str, str, Document]]) -
         version=version,
         providers=tuple(_provider(*each) for each in kinds[PROVIDER]) or BUILTIN_PROVIDERS,
         workspaces={DEFAULT_WORKSPACE: Workspace(DEFAULT_WORKSPACE), **workspaces},
-        configs={name: RoutingConfig(name, _mapping(doc, "config")) for name, doc in kinds[CONFIG]},
+        configs=_configs(kinds[CONFIG], [document for _, document in kinds[CONFIG_VERSION]]),
         budgets=tuple(
             _budget(name, document, contact, raises=[raised for _, raised in kinds[RAISE]])
             for name, document in kinds[BUDGET]
@@ -205,12 +221,23 @@ def _change(old: Stored | None, new: Piece) -> Change:
 
 def _differences(before: Document, after: Document, path: str = "") -> Iterator[FieldChange]:
     for name in [*before, *(name for name in after if name not in before)]:
-        old, new = before.get(name), after.get(name)
         inner = f"{path}.{name}" if path else name
-        if isinstance(old, Mapping) and isinstance(new, Mapping):
-            yield from _differences(old, new, inner)
-        elif old != new:
-            yield FieldChange(inner, old, new)
+        yield from _difference(before.get(name), after.get(name), inner)
+
+
+def _difference(old: object, new: object, path: str) -> Iterator[FieldChange]:
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        yield from _differences(old, new, path)
+    elif _has_objects(old) and _has_objects(new):
+        for index, (left, right) in enumerate(zip_longest(old, new)):
+            yield from _difference(left, right, f"{path}[{index}]")
+    elif old != new:
+        yield FieldChange(path, old, new)
+
+
+def _has_objects(value: object) -> TypeGuard[list[object]]:
+    """Whether it is a list such as a config's targets, of which one by one can be told."""
+    return isinstance(value, list) and any(isinstance(each, Mapping) for each in value)
 
 
 def _moved_behind(kept: Sequence[Stored], wanted: Sequence[Piece]) -> Iterator[Piece]:
@@ -222,6 +249,15 @@ def _moved_behind(kept: Sequence[Stored], wanted: Sequence[Piece]) -> Iterator[P
             if old.position < free:
                 yield Piece(kind, old.name, old.document, free, old.origin)
             free = max(free, old.position) + 1
+
+
+def _configs(saved: Iterable[tuple[str, Document]], versions: Iterable[Document]) -> dict[str, RoutingConfig]:
+    known = versions_of(versions)
+    return {
+        slug: RoutingConfig(slug, _mapping(document, "config"), max(older, default=1), older)
+        for slug, document in saved
+        for older in [known.get(slug, {})]
+    }
 
 
 def _provider(slug: str, document: Document) -> ProviderSpec:

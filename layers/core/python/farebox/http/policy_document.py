@@ -58,11 +58,13 @@ class ConfigSection(Section):
     """A routing document under a slug."""
 
     slug: Slug
+    name: Pattern | None = None
     config: Annotated[dict[str, object], BeforeValidator(read_routing)]
 
     def document(self) -> dict[str, object]:
         """Give what is stored: the config as it came."""
-        return {"slug": self.slug, "config": plain_json(self.config)}
+        named = {} if self.name is None else {"name": self.name}
+        return {"slug": self.slug, **named, "config": plain_json(self.config)}
 
 
 class PolicyFile(Section):

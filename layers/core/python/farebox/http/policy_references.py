@@ -7,7 +7,16 @@ from fnmatch import fnmatchcase
 
 from farebox.domain.config import CALLER_CREDENTIAL, DEFAULT_WORKSPACE
 from farebox.domain.errors import Conflict, NotFound
-from farebox.domain.policy import BUILTIN_PROVIDERS, CONFIG, KEY, PROVIDER, WORKSPACE, Document, Stored
+from farebox.domain.policy import (
+    BUILTIN_PROVIDERS,
+    CONFIG,
+    CONFIG_VERSION,
+    KEY,
+    PROVIDER,
+    WORKSPACE,
+    Document,
+    Stored,
+)
 from farebox.domain.routing.finding import Finding, refusal
 from farebox.http.policy_document import PolicyDocument
 from farebox.http.policy_routing import named_providers
@@ -44,7 +53,7 @@ class References:
             return
         if kind == KEY:
             yield from self._missing_name(WORKSPACE, "workspace", document)
-        yield from self._missing_name(CONFIG, "config", document)
+        yield from self._missing_config(document)
         globs = document.get("providers")
         for index, glob in enumerate(globs if isinstance(globs, list | tuple) else ()):
             if not any(fnmatchcase(slug, str(glob)) for slug in self._names[PROVIDER]):
@@ -54,6 +63,18 @@ class References:
         name = document.get(field)
         if isinstance(name, str) and name not in self._names[kind]:
             yield self._finding(kind, field, name)
+
+    def _missing_config(self, document: Document) -> Iterator[Finding]:
+        name = document.get("config")
+        if not isinstance(name, str):
+            return
+        slug, at, _ = name.partition("@")
+        if slug not in self._names[CONFIG]:
+            yield self._finding(CONFIG, "config", slug)
+        elif at and name not in self._names.get(CONFIG_VERSION, {}):
+            yield Finding(
+                "config", f"there is no version '{name}'; `farebox configs versions {slug}` lists them"
+            )
 
     def _missing_targets(self, document: Document) -> Iterator[Finding]:
         config = document.get("config")

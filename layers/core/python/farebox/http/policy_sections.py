@@ -27,6 +27,7 @@ PATTERN_LENGTH_MAX = 256
 METADATA_VALUE_LENGTH_MAX = 128
 
 _SLUG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_VERSION = re.compile(r"[1-9][0-9]{0,8}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._@+:-]{0,127}")
 _PERIOD = re.compile(r"minute|hour|day|week|month|total|[1-9][0-9]{0,3}d")
 _CREDENTIAL = re.compile(r"caller|aws|google|env:[A-Za-z_][A-Za-z0-9_]*|file:\S.*|secretsmanager:\S+")
@@ -48,6 +49,14 @@ _CREDENTIAL_TYPES: Mapping[str, tuple[str, ...]] = {
 def _slug(value: str) -> str:
     if not _SLUG.fullmatch(value):
         raise ValueError("must be 1 to 64 letters, digits, '.', '_' or '-', beginning with a letter or digit")
+    return value
+
+
+def _config_name(value: str) -> str:
+    slug, at, version = value.partition("@")
+    if at and not _VERSION.fullmatch(version):
+        raise ValueError("must be a config's slug, or one version of it such as resilient@3")
+    _slug(slug)
     return value
 
 
@@ -142,6 +151,7 @@ def _moment(value: str) -> str:
 
 
 Slug = Annotated[str, AfterValidator(_slug)]
+ConfigName = Annotated[str, AfterValidator(_config_name)]
 Name = Annotated[str, AfterValidator(_name)]
 Pattern = Annotated[str, AfterValidator(_pattern)]
 Text = Annotated[str, BeforeValidator(_as_text), Field(max_length=METADATA_VALUE_LENGTH_MAX)]
@@ -225,7 +235,7 @@ class WorkspaceSection(Section):
     """A tenant: its default config and what it may reach."""
 
     slug: Slug
-    config: Slug | None = None
+    config: ConfigName | None = None
     providers: list[Pattern] = Field(default_factory=list)
     models: list[Pattern] = Field(default_factory=list)
     allow_config_override: bool = True
@@ -240,7 +250,7 @@ class KeySection(Section):
     metadata: dict[Pattern, Text] = Field(default_factory=dict)
     models: list[Pattern] = Field(default_factory=list)
     providers: list[Pattern] = Field(default_factory=list)
-    config: Slug | None = None
+    config: ConfigName | None = None
     allow_config_override: bool = True
     expires_at: Moment | None = None
 

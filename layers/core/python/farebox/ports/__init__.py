@@ -179,6 +179,9 @@ class Policies(Protocol):
     ) -> int:
         """Change resources in one atomic step with its audit rows, and give the new version.
 
+        A config that says something new becomes a new version of itself in the same step: a resource of its
+        own, 'slug@3', which stays when the config goes.
+
         Raises `Conflict` when the version is no longer the expected one.
         """
 

@@ -22,9 +22,10 @@ from farebox.adapters.aws.dynamodb.items import Items
 from farebox.adapters.aws.stamps import Stamps
 from farebox.adapters.aws.tables import TableNames
 from farebox.adapters.aws.width import refuse_too_wide
+from farebox.adapters.config_versions import config_versions
 from farebox.domain.config import Policy
 from farebox.domain.errors import Conflict, StoreFault
-from farebox.domain.policy import build_policy
+from farebox.domain.policy import CONFIG_VERSION, build_policy
 from farebox.ports import AuditEntry, Clock, Resource
 
 REFRESH_MS = 3_000
@@ -98,6 +99,10 @@ class DynamoPolicies:
         resources = {(each.kind, each.name): each for each in stored.resources}
         changes = [(resources.get((each.kind, each.name)), each) for each in upserts]
         resources |= {(each.kind, each.name): each for each in upserts}
+        versions, forgotten = config_versions(stored.resources, upserts, actor)
+        resources |= {(each.kind, each.name): each for each in versions}
+        for name in forgotten:
+            resources.pop((CONFIG_VERSION, name), None)
         gone = [resources.pop(place) for place in deletes if place in resources]
         after = _ordered(resources.values())
         refuse_too_wide(_built(expected_version + 1, after))

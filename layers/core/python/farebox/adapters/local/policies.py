@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from farebox.adapters.config_versions import config_versions
 from farebox.adapters.local.sql.audit import note_change
 from farebox.adapters.local.sql.codec import json_text, microseconds, moment_at
 from farebox.adapters.local.sql.database import Database
@@ -15,7 +16,7 @@ from farebox.domain.budget import Unit
 from farebox.domain.config import Policy
 from farebox.domain.errors import ConfigInvalid, Conflict
 from farebox.domain.money import PICODOLLARS_PER_USD
-from farebox.domain.policy import build_policy
+from farebox.domain.policy import CONFIG_VERSION, build_policy
 from farebox.ports import Clock, Resource
 
 MAX_LIMIT_USD = 4_000_000
@@ -30,6 +31,7 @@ _UPSERT = """
 _RESOURCES = """
     SELECT kind, name, document, position, origin, updated_at_us FROM resource ORDER BY kind, position, name
 """
+_DELETE = "DELETE FROM resource WHERE kind = ? AND name = ?"
 _document = msgspec.json.Decoder(dict[str, object]).decode
 
 
@@ -78,8 +80,13 @@ class LocalPolicies:
                 )
             if not upserts and not deletes:
                 return version
+            versions, forgotten = config_versions(_resources(connection), upserts, actor)
             for resource in upserts:
                 self._upsert(connection, resource, actor)
+            for version_made in versions:
+                connection.execute(_UPSERT, _row(version_made))
+            for name in forgotten:
+                connection.execute(_DELETE, (CONFIG_VERSION, name))
             for kind, name in deletes:
                 self._delete(connection, kind, name, actor)
             connection.execute("UPDATE policy SET version = ?", (version + 1,))
@@ -91,23 +98,13 @@ class LocalPolicies:
     def _upsert(self, connection: sqlite3.Connection, resource: Resource, actor: str) -> None:
         before = _stored(connection, resource.kind, resource.name)
         after = json_text(resource.document)
-        connection.execute(
-            _UPSERT,
-            (
-                resource.kind,
-                resource.name,
-                after,
-                resource.position,
-                resource.origin,
-                microseconds(resource.updated_at),
-            ),
-        )
+        connection.execute(_UPSERT, _row(resource))
         self._note(connection, actor, resource.kind, resource.name, before, after)
 
     def _delete(self, connection: sqlite3.Connection, kind: str, name: str, actor: str) -> None:
         before = _stored(connection, kind, name)
         if before is not None:
-            connection.execute("DELETE FROM resource WHERE kind = ? AND name = ?", (kind, name))
+            connection.execute(_DELETE, (kind, name))
             self._note(connection, actor, kind, name, before, None)
 
     def _note(
@@ -127,6 +124,17 @@ class LocalPolicies:
 def _version(connection: sqlite3.Connection) -> int:
     (version,) = connection.execute("SELECT version FROM policy").fetchone()
     return int(version)
+
+
+def _row(resource: Resource) -> tuple[object, ...]:
+    return (
+        resource.kind,
+        resource.name,
+        json_text(resource.document),
+        resource.position,
+        resource.origin,
+        microseconds(resource.updated_at),
+    )
 
 
 def _resources(connection: sqlite3.Connection) -> list[Resource]:

@@ -1,8 +1,6 @@
-"""`farebox providers|workspaces|configs list`: the policy as it stands."""
+"""`farebox providers|workspaces list`: the policy as it stands."""
 
 from __future__ import annotations
-
-import json
 
 from farebox.cli.admin.client import connect
 from farebox.cli.options import AsJson, Data
@@ -33,13 +31,3 @@ def list_workspaces(as_json: AsJson = False, data: Data = None) -> None:
         for row in answer["rows"]
     ]
     print_table(("slug", "config", "providers", "models", "from"), rows)
-
-
-def list_configs(as_json: AsJson = False, data: Data = None) -> None:
-    """List routing configs."""
-    answer = connect(data).get("configs")
-    if as_json:
-        print_json(answer)
-        return
-    rows = [[row["slug"], json.dumps(row["config"]), row["origin"]] for row in answer["rows"]]
-    print_table(("slug", "config", "from"), rows)

@@ -12,7 +12,7 @@ from farebox.domain.routing.tree import Node
 
 @dataclass(frozen=True, slots=True)
 class RoutingConfig:
-    """`document` is what it says now, as version `version`; `older` has the versions before, by number.
+    """`document` is what it says now, as version `version`; `versions` has those that are kept, by number.
 
     It is read once for all requests. One that this farebox cannot read (another version saved it) refuses
     the requests that name it, and no others.
@@ -21,7 +21,7 @@ class RoutingConfig:
     slug: str
     document: Mapping[str, object]
     version: int = 1
-    older: Mapping[int, Mapping[str, object]] = field(default_factory=dict)
+    versions: Mapping[int, Mapping[str, object]] = field(default_factory=dict)
     reading: Reading = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -31,7 +31,7 @@ class RoutingConfig:
         """Give the config as a tree, as it is or as it was. Raises `PolicyRefused`."""
         if version in (None, self.version):
             return self._readable(self.reading)
-        document = self.older.get(version or 0)
+        document = self.versions.get(version or 0)
         if document is None:
             raise PolicyRefused(f"The config '{self.slug}' has no version {version}.")
         return self._readable(read_config(document))

@@ -17,7 +17,8 @@ from farebox.http.admin.editor import PolicyEditor
 from farebox.http.admin.errors import install_error_handlers
 from farebox.http.admin.keys.admin_key_routes import admin_key_router
 from farebox.http.admin.keys.key_routes import key_router
-from farebox.http.admin.policy_routes import apply_router, policy_routers
+from farebox.http.admin.policy.config_routes import config_router
+from farebox.http.admin.policy.policy_routes import apply_router, policy_routers
 from farebox.http.admin.ports import AdminPorts
 from farebox.http.admin.report_routes import report_router
 
@@ -67,6 +68,7 @@ def build_admin_app(ports: AdminPorts) -> FastAPI:
         # Before the budgets' own routes, since it has some below them.
         budget_router(ports, editor),
         brake_router(ports, editor),
+        config_router(ports, editor),
         *policy_routers(ports, editor),
         report_router(ports),
         replay_router(ports),

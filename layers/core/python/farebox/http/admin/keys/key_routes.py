@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from farebox.domain.errors import ConfigInvalid
 from farebox.domain.identity import GatewayKey
-from farebox.domain.policy import CONFIG, KEY, PROVIDER, WORKSPACE
+from farebox.domain.policy import CONFIG, CONFIG_VERSION, KEY, PROVIDER, WORKSPACE
 from farebox.domain.routing.finding import refusal
 from farebox.http.admin.apply import key_attributes, key_section
 from farebox.http.admin.auth import actor
@@ -33,7 +33,7 @@ from farebox.http.policy_sections import KeySection, Section
 OVERLAP_DEFAULT_S = 1_800
 OVERLAP_MAX_S = 30 * 86_400
 
-_REFERRED = (PROVIDER, WORKSPACE, CONFIG)
+_REFERRED = (PROVIDER, WORKSPACE, CONFIG, CONFIG_VERSION)
 
 Workspace = Annotated[
     str | None, Query(description="The key's workspace, where a name is not clear without.")

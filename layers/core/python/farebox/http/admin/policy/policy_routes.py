@@ -13,7 +13,6 @@ from farebox.domain.policy import (
     BRAKE,
     BUDGET,
     BUILTIN_PROVIDERS,
-    CONFIG,
     ORIGIN_BUILTIN,
     PROVIDER,
     RATE_LIMIT,
@@ -23,7 +22,7 @@ from farebox.http.admin.auth import actor
 from farebox.http.admin.editor import PolicyEditor
 from farebox.http.admin.ports import AdminPorts
 from farebox.http.admin.rows import Row, change_row, listing, resource_row
-from farebox.http.policy_document import ConfigSection, parse_policy_text
+from farebox.http.policy_document import parse_policy_text
 from farebox.http.policy_sections import (
     BrakeSection,
     BudgetSection,
@@ -69,7 +68,6 @@ def policy_routers(ports: AdminPorts, editor: PolicyEditor) -> Sequence[APIRoute
     """Make the routes of every kind."""
     return (
         _kind_router("/v1/providers", PROVIDER, ProviderSection, ports, editor),
-        _kind_router("/v1/configs", CONFIG, ConfigSection, ports, editor),
         _kind_router("/v1/admin/workspaces", WORKSPACE, WorkspaceSection, ports, editor),
         _kind_router("/v1/policies/usage-limits", BUDGET, BudgetSection, ports, editor),
         _kind_router("/v1/policies/rate-limits", RATE_LIMIT, RateLimitSection, ports, editor),

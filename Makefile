@@ -1,5 +1,5 @@
 # Every target does all the set-up it needs, inside this folder. Flags go through ARGS="...".
-.PHONY: install serve lint format check test coverage journeys proof bench synth deploy destroy lock sbom
+.PHONY: install serve lint format check test coverage journeys proof bench synth deploy destroy lock sbom costs
 PYTEST = exec .venv/bin/python -m pytest
 
 install: ; @tools/bootstrap dev
@@ -17,3 +17,4 @@ deploy: ; @tools/cdk deploy --all $(ARGS)
 destroy: ; @tools/cdk destroy --all $(ARGS)
 lock: ; @tools/lock $(ARGS)
 sbom: install ; @exec .venv/bin/python -m tools.sbom
+costs: ; @tools/bootstrap runtime && exec .venv/bin/python -m tools.costs $(ARGS)

@@ -1,0 +1,29 @@
+"""`make costs`: what a deployment costs as you would use it; `--write` makes the tables of docs/cost.md."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import fields
+
+from tools.costs.page import PAGE, filled, sections
+from tools.costs.prices import read_prices
+from tools.costs.quantities import Assumed, Counted
+
+
+def main() -> None:
+    """Print the tables, or write them into the page, which only takes the assumptions that it states."""
+    parser = argparse.ArgumentParser(prog="make costs", description=main.__doc__)
+    parser.add_argument("--write", action="store_true", help="write docs/cost.md")
+    for field in fields(Assumed):
+        parser.add_argument(f"--{field.name.replace('_', '-')}", type=int, default=field.default)
+    told = vars(parser.parse_args())
+    write = told.pop("write")
+    made = sections(read_prices(), Counted(), Assumed() if write else Assumed(**told))
+    if write:
+        PAGE.write_text(filled(PAGE.read_text(), made))
+    else:
+        print("\n\n".join(f"{name}\n\n{text}" for name, text in made.items() if name != "prices"))
+
+
+if __name__ == "__main__":
+    main()

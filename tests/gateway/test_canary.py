@@ -139,7 +139,6 @@ def good_cases(key: str) -> list[Case]:
         ("own key", 200, a_body(), [ours, ("x-farebox-provider", "@mine"), ("x-api-key", CALLERS)]),
         ("cookie", 200, a_body(), [ours, ("cookie", f"session={FOREIGN}"), ("x-mine", FOREIGN)]),
         ("odd metadata", 200, a_body(metadata={"user_id": [PROMPT]}), [ours]),
-        ("inline config", 200, a_body(), [ours, ("x-portkey-config", inline_config())]),
     ]
 
 
@@ -159,6 +158,7 @@ def refused_cases(key: str) -> list[Case]:
         ("metadata", 400, a_body(), [ours, ("x-farebox-metadata", f'{{"a": ["{FOREIGN}"]}}')]),
         ("metadata text", 400, a_body(), [ours, ("x-farebox-metadata", FOREIGN)]),
         ("long metadata", 400, a_body(), [ours, ("x-farebox-metadata", json.dumps({"a": FOREIGN * 9}))]),
+        ("inline config", 400, a_body(), [ours, ("x-portkey-config", inline_config())]),
         ("config", 400, a_body(), [ours, ("x-farebox-config", f'{{"api_key": "{FOREIGN}"')]),
         ("unset", 500, a_body(), [ours, ("x-farebox-provider", "@unset")]),
         ("broken", 500, a_body(), [ours, ("x-farebox-provider", "@broken")]),

@@ -45,6 +45,9 @@ def an_option(*budgets: Budget, rates: Rates = RATES, quote: Quote = QUOTE) -> O
     return Option(
         leaf=Leaf("config"),
         target=Target(ProviderSpec("anthropic", "anthropic"), "claude-opus-5-5"),
+        body=b"{}",
+        asked_model="claude-opus-5-5",
+        is_stream=True,
         billing=Billing.METERED,
         rates=rates,
         quote=quote,

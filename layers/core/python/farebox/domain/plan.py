@@ -5,7 +5,7 @@ configuration.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from farebox.domain.budget import Touch
@@ -83,11 +83,14 @@ class Option:
     budgets and rate limits it draws on.
 
     `rates` are unit prices at the worst case, for reserving; `conversation` is what the input is remembered
-    by.
+    by. `body` is what goes out, but for its `asked_model` where that of the target is another.
     """
 
     leaf: Leaf
     target: Target
+    body: bytes = field(repr=False)
+    asked_model: str
+    is_stream: bool
     billing: Billing
     rates: Rates
     quote: Quote

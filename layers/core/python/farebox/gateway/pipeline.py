@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
+from farebox.domain.config import Policy
 from farebox.domain.errors import CredentialUnavailable, Refusal, UpstreamCut
-from farebox.domain.plan import Option, Plan
+from farebox.domain.plan import Caller, Option, Plan
 from farebox.domain.price import ListedModel, PriceBook
 from farebox.gateway.authenticate import authenticate, with_metadata
 from farebox.gateway.charging.hidden_output import HiddenOutput
@@ -20,10 +21,10 @@ from farebox.gateway.limit import Admission, Limits
 from farebox.gateway.reserve import HoldTerms, mark_exhausted, reserve
 from farebox.gateway.resolve import resolve
 from farebox.gateway.route import Attempts, Trying
+from farebox.gateway.routing.counting import count_at_targets
 from farebox.gateway.routing.models import listed_models
 from farebox.gateway.routing.relay import answer_headers, breaks_off, is_event_stream, read_whole
 from farebox.gateway.routing.sending import outgoing_call
-from farebox.gateway.routing.targets import find_targets, first_leaf
 from farebox.gateway.settle import Settler
 from farebox.gateway.stream import Answer, MeteredStream
 from farebox.ports import Clock, Keys, Ledger, Policies, Randomness, Secrets
@@ -68,31 +69,19 @@ class Gateway:
             body = await request.read_body()
             head = read_head(body)
             journal.model = head.model
-            now = self.clock.now()
-            plan = journal.plan = resolve(
-                request,
-                head,
-                caller,
-                policy=policy,
-                prices=self.prices,
-                providers=self.providers,
-                inputs=self.inputs,
-                randomness=self.randomness,
-                now=now,
-            )
-            return await self._first_answer(plan, body, head, journal)
+            plan = journal.plan = self._resolved(request, body, head, caller, policy)
+            return await self._first_answer(plan, journal)
         except BaseException as ending:
             await self.settler.failed(journal, ending)
             raise
 
-    async def _first_answer(self, plan: Plan, body: bytes, head: MessagesHead, journal: Journal) -> Answer:
+    async def _first_answer(self, plan: Plan, journal: Journal) -> Answer:
         """Admit the request at one target after another, each at its own price, until one answers."""
-        request, caller = journal.request, plan.caller
         attempts = Attempts(plan, journal, self.trying)
         admission: Admission | None = None
         while (option := await attempts.next()) is not None:
             try:
-                call = await outgoing_call(request, body, head, option.target, caller, self.secrets)
+                call = await outgoing_call(journal.request, option, plan.caller, self.secrets)
                 admission = await self.limits.admit(plan.request_id, option, admission, journal.spent)
                 journal.admission = admission
                 journal.hold = await reserve(option, journal, self.ledger, self.clock, self.terms)
@@ -133,13 +122,8 @@ class Gateway:
         policy = await self.policies.current()
         body = await request.read_body()
         head = read_head(body)
-        targets = find_targets(request, head, caller, policy)
-        leaf = first_leaf(targets.tree)
-        target = targets.target(leaf)
-        request.handling.provider, request.handling.option_path = target.provider.slug, leaf.path
-        self.providers.of(target.provider)  # refuses kinds that are not served, credential unread
-        call = await outgoing_call(request, body, head, target, caller, self.secrets)
-        source = await self.providers.send(target.provider, call)
+        plan = self._resolved(request, body, head, caller, policy)
+        source = await count_at_targets(plan, request, self.providers, self.secrets)
         headers = answer_headers(source, caller, request)
         return Answer(source.status, headers, await read_whole(source))
 
@@ -147,3 +131,19 @@ class Gateway:
         """List the models this caller may use, each once, in the order of the policy's providers."""
         caller = await authenticate(request, self.keys, self.clock)
         return listed_models(await self.policies.current(), caller, self.prices)
+
+    def _resolved(
+        self, request: IncomingRequest, body: bytes, head: MessagesHead, caller: Caller, policy: Policy
+    ) -> Plan:
+        return resolve(
+            request,
+            body,
+            head,
+            caller,
+            policy=policy,
+            prices=self.prices,
+            providers=self.providers,
+            inputs=self.inputs,
+            randomness=self.randomness,
+            now=self.clock.now(),
+        )

@@ -22,6 +22,7 @@ SESSION_ID_LENGTH_MAX = 128
 
 def resolve(
     request: IncomingRequest,
+    body: bytes,
     head: MessagesHead,
     caller: Caller,
     *,
@@ -38,7 +39,7 @@ def resolve(
     """
     targets = find_targets(request, head, caller, policy)
     session_id = caller.session_id or _printable(head.session_id)
-    options = Options(request.request_id, session_id, head, targets, prices, providers, inputs, now)
+    options = Options(request.request_id, session_id, body, head, targets, prices, providers, inputs, now)
     return Plan(
         request_id=request.request_id,
         admitted_at=now,
@@ -47,7 +48,7 @@ def resolve(
         is_stream=head.is_stream,
         session_id=session_id,
         tree=targets.tree,
-        chooser=RequestChooser(session_id, caller.key.id, facts_of(request, head, caller), randomness),
+        chooser=RequestChooser(session_id, caller.key.id, head, facts_of(request, head, caller), randomness),
         option_of=options.of,
     )
 

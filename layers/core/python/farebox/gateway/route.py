@@ -4,25 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from farebox.domain.errors import (
-    BudgetExhausted,
-    BudgetHeld,
-    ConfigInvalid,
-    CredentialMissing,
-    CredentialUnavailable,
-    FareboxError,
-    PolicyRefused,
-    ProviderUnresolved,
-    RateLimited,
-    Refusal,
-)
+from farebox.domain.errors import FareboxError, Refusal
 from farebox.domain.plan import Option, Plan
 from farebox.domain.price import PriceBook
-from farebox.domain.routing.tree import REFUSED_BY_POLICY
 from farebox.domain.routing.walk import Course
 from farebox.gateway.charging.journal import Journal
 from farebox.gateway.incoming import RETRIES_EXHAUSTED
-from farebox.gateway.routing.failure import Failure, used_by_failure
+from farebox.gateway.routing.failure import Failure, refused_status, used_by_failure
 from farebox.gateway.routing.patience import Patience
 from farebox.gateway.routing.relay import upstream_request_id
 from farebox.gateway.routing.sending import Sender
@@ -165,33 +153,3 @@ class Attempts:
             return False
         self._course.move(failure.status)
         return self._course.leaf is not None
-
-
-def refused_status(error: FareboxError, option: Option | None) -> int | None:
-    """Give the status that a refusal counts as where it is the target's own; None where it is the caller's,
-    who would be refused anywhere.
-    """
-    match error:
-        case PolicyRefused() | ProviderUnresolved():
-            return REFUSED_BY_POLICY
-        case CredentialMissing():
-            return 401
-        case CredentialUnavailable() | ConfigInvalid():
-            return 500
-        case BudgetExhausted() if _is_budget_of_target(error.budget, option):
-            return REFUSED_BY_POLICY
-        case BudgetHeld() if _is_budget_of_target(error.budget, option):
-            return 429
-        case RateLimited() if _is_limit_of_target(error.limit, option):
-            return 429
-    return None
-
-
-def _is_budget_of_target(name: str, option: Option | None) -> bool:
-    touches = option.touches if option is not None else ()
-    return any(touch.budget.name == name and touch.budget.scope.narrows_targets for touch in touches)
-
-
-def _is_limit_of_target(name: str, option: Option | None) -> bool:
-    draws = option.draws if option is not None else ()
-    return any(draw.limit.name == name and draw.limit.scope.narrows_targets for draw in draws)

@@ -3,33 +3,32 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 from dataclasses import dataclass, field
 
 from farebox.domain.routing.query import Facts, matches
 from farebox.domain.routing.tree import Conditional, Leaf, LoadBalance
 from farebox.ports import Randomness
+from farebox.wire.body import opening_text
+from farebox.wire.messages import MessagesHead
 
 
 @dataclass(frozen=True, slots=True)
 class RequestChooser:
-    """Fills `Chooser` for one request; what it has decided stands.
+    """Fills `Chooser` for one request; what it has decided stands."""
 
-    `binding` is what keeps a caller on one target, a session if there is one: thinking that a provider has
-    signed and a prompt that it has cached are worth something there alone.
-    """
-
-    binding: str | None
+    session_id: str | None
     key_id: str
+    head: MessagesHead
     facts: Facts
     randomness: Randomness
-    opened: frozenset[str] = frozenset()
     _drawn: dict[str, int] = field(default_factory=dict)
     _matched: dict[str, int | None] = field(default_factory=dict)
 
     def draw(self, node: LoadBalance) -> int:
-        """Give the child that serves: by rendezvous over what binds the caller, in proportion to the weights;
-        by lot where nothing does.
+        """Give the child that serves: by rendezvous over what binds the caller to one of them, in proportion
+        to the weights; by lot where nothing does.
 
         A child that a breaker leaves out is nobody's, unless all of them are. Nobody else moves meanwhile:
         that is what rendezvous is for.
@@ -47,7 +46,7 @@ class RequestChooser:
 
     def is_open(self, leaf: Leaf) -> bool:
         """Whether the leaf's circuit breaker leaves it out just now."""
-        return leaf.path in self.opened
+        return False
 
     def _best(self, node: LoadBalance) -> int:
         binding = self._binding(node)
@@ -64,12 +63,20 @@ class RequestChooser:
         return isinstance(child, Leaf) and self.is_open(child)
 
     def _binding(self, node: LoadBalance) -> str | None:
-        if node.sticky is None:
-            return self.binding
-        values = [self.facts.text(path) for path in node.sticky.fields]
-        if node.sticky.fields and all(value is None for value in values):
-            return self.binding
-        return "|".join((self.key_id, *(value or "" for value in values)))
+        """Name what keeps a caller on one child: the values that a config names, else the conversation."""
+        values = [self.facts.text(path) for path in node.sticky.fields] if node.sticky is not None else []
+        if any(value is not None for value in values):
+            return json.dumps([self.key_id, values])
+        return self.session_id or self._conversation()
+
+    def _conversation(self) -> str | None:
+        """Name a conversation without a session by how it begins, where moving it would cost: thinking that a
+        provider has signed and a prompt that it has cached are worth something there alone.
+        """
+        if not (self.head.input.caches or self.head.thinks):
+            return None
+        text = opening_text(self.head.messages)
+        return None if text is None else f"{self.head.frame_digest.hex()}|{text}"
 
 
 def _score(text: str, weight: int) -> float:

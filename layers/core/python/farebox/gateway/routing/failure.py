@@ -4,9 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from farebox.domain.errors import FareboxError, UpstreamCut, UpstreamFault, UpstreamTimeout
-from farebox.domain.plan import Quote
-from farebox.domain.routing.tree import Leaf
+from farebox.domain.errors import (
+    BudgetExhausted,
+    BudgetHeld,
+    ConfigInvalid,
+    CredentialMissing,
+    CredentialUnavailable,
+    FareboxError,
+    PolicyRefused,
+    ProviderUnresolved,
+    RateLimited,
+    UpstreamCut,
+    UpstreamFault,
+    UpstreamTimeout,
+)
+from farebox.domain.plan import Option, Quote
+from farebox.domain.routing.tree import REFUSED_BY_POLICY, Leaf
 from farebox.gateway.charging.meter import Reading, StreamMeter, expected_usage, read_message
 from farebox.gateway.routing.relay import KeptAnswer, is_event_stream, read_whole
 from farebox.wire.headers import find
@@ -101,3 +114,33 @@ def used_by_failure(failure: Failure, quote: Quote) -> tuple[UsageFold | None, R
         meter.end()
         return meter.fold, meter.reading(quote)
     return read_message(failure.sent, encoding=find(answer.headers, b"content-encoding"), quote=quote)
+
+
+def refused_status(error: FareboxError, option: Option | None) -> int | None:
+    """Give the status that a refusal counts as where it is the target's own; None where it is the caller's,
+    who would be refused anywhere.
+    """
+    match error:
+        case PolicyRefused() | ProviderUnresolved():
+            return REFUSED_BY_POLICY
+        case CredentialMissing():
+            return 401
+        case CredentialUnavailable() | ConfigInvalid():
+            return 500
+        case BudgetExhausted() if _is_budget_of_target(error.budget, option):
+            return REFUSED_BY_POLICY
+        case BudgetHeld() if _is_budget_of_target(error.budget, option):
+            return 429
+        case RateLimited() if _is_limit_of_target(error.limit, option):
+            return 429
+    return None
+
+
+def _is_budget_of_target(name: str, option: Option | None) -> bool:
+    touches = option.touches if option is not None else ()
+    return any(touch.budget.name == name and touch.budget.scope.narrows_targets for touch in touches)
+
+
+def _is_limit_of_target(name: str, option: Option | None) -> bool:
+    draws = option.draws if option is not None else ()
+    return any(draw.limit.name == name and draw.limit.scope.narrows_targets for draw in draws)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from farebox.domain.budget import Subject, subject_of, touches
@@ -15,7 +15,8 @@ from farebox.domain.routing.tree import Leaf
 from farebox.gateway.charging.known_inputs import KnownInputs
 from farebox.gateway.routing.targets import Targets
 from farebox.providers.registry import Providers
-from farebox.wire.messages import MessagesHead
+from farebox.wire.body import with_params
+from farebox.wire.messages import MessagesHead, read_head
 
 # What is held for output at first, where the answer can be cut and topped up: a few seconds of writing.
 OUTPUT_SLICE_TOKENS = 4_096
@@ -30,6 +31,7 @@ class Options:
 
     request_id: str
     session_id: str | None
+    body: bytes
     head: MessagesHead
     targets: Targets
     prices: PriceBook
@@ -38,16 +40,19 @@ class Options:
     at: datetime
 
     def of(self, leaf: Leaf) -> Option:
-        """Give what a leaf means. Raises `PolicyRefused` and `ProviderUnresolved`."""
-        target = self.targets.target(leaf)
+        """Give what a leaf means. Raises `PolicyRefused`, `ProviderUnresolved` and, for a body that a config
+        makes unreadable, `RequestMalformed`.
+        """
+        body, head = self._changed(leaf)
+        target = replace(self.targets, other_models=head.other_models).target(leaf)
         provider = self.providers.of(target.provider)
         caller, policy = self.targets.caller, self.targets.policy
         billing = _billing(caller, target)
         subject = self._subject(target)
         conversation, known_bound = self.inputs.recognise(
             (caller.key.id, self.session_id, caller.agent_id, target.model),
-            self.head.messages,
-            self.head.frame_digest,
+            head.messages,
+            head.frame_digest,
         )
         budgets = policy.budgets_of(self.session_id, self.at)
         counted = [budget for budget in budgets if billing is Billing.METERED or budget.include_subscription]
@@ -55,17 +60,28 @@ class Options:
         return Option(
             leaf=leaf,
             target=target,
+            body=body,
+            asked_model=head.model,
+            is_stream=head.is_stream,
             billing=billing,
-            rates=self._rates(target),
+            rates=self._rates(target, head),
             quote=_quote(
-                self.head,
-                _input_bound(self.head, known_bound),
-                is_cuttable=self.head.is_stream and provider.cancel_stops_billing,
+                head,
+                _input_bound(head, known_bound),
+                is_cuttable=head.is_stream and provider.cancel_stops_billing,
             ),
             touches=touches(counted, subject, self.at),
             draws=draws(limits, subject, self.request_id),
             conversation=conversation,
         )
+
+    def _changed(self, leaf: Leaf) -> tuple[bytes, MessagesHead]:
+        """Give the body as this leaf changes it. What it may cost and use is read anew from that."""
+        params = leaf.params
+        if params.changes_nothing:
+            return self.body, self.head
+        body = with_params(self.body, default=params.default, override=params.override, drop=params.drop)
+        return body, read_head(body)
 
     def _subject(self, target: Target) -> Subject:
         caller = self.targets.caller
@@ -81,7 +97,7 @@ class Options:
             metadata=caller.metadata,
         )
 
-    def _rates(self, target: Target) -> Rates:
+    def _rates(self, target: Target, head: MessagesHead) -> Rates:
         """Give the dearest unit prices among the models that may answer."""
         book = self.prices.with_overrides(target.provider.prices)
         rates = [
@@ -90,10 +106,10 @@ class Options:
                 model=model,
                 region=target.provider.region,
                 at=self.at,
-                speed=self.head.speed,
-                inference_geo=self.head.inference_geo,
+                speed=head.speed,
+                inference_geo=head.inference_geo,
             )
-            for model in (target.model, *self.head.other_models)
+            for model in (target.model, *head.other_models)
         ]
         return rates[0] if len(rates) == 1 else dearest(rates)
 

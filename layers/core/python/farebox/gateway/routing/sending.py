@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from farebox.domain.config import ProviderSpec, Target
+from farebox.domain.config import ProviderSpec
 from farebox.domain.errors import ConfigInvalid, CredentialUnavailable, Refusal, UpstreamFault
 from farebox.domain.plan import Caller, Option
 from farebox.domain.routing.tree import Leaf
@@ -16,7 +16,6 @@ from farebox.ports import Secrets
 from farebox.providers.base import Call
 from farebox.providers.registry import Providers
 from farebox.wire.http import HttpAnswer, Timeouts, is_success
-from farebox.wire.messages import MessagesHead
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,27 +63,20 @@ def _bounds(timeouts: Timeouts, leaf: Leaf, call: Call) -> Timeouts:
     return replace(timeouts, first_byte_ms=first_byte_ms, total_ms=total_ms)
 
 
-async def outgoing_call(
-    request: IncomingRequest,
-    body: bytes,
-    head: MessagesHead,
-    target: Target,
-    caller: Caller,
-    secrets: Secrets,
-) -> Call:
+async def outgoing_call(request: IncomingRequest, option: Option, caller: Caller, secrets: Secrets) -> Call:
     """Put together what goes out to a target. The model is only written over where the target's differs from
     the body's.
 
     Raises `CredentialUnavailable`.
     """
-    spec = target.provider
+    spec, model = option.target.provider, option.target.model
     return Call(
         operation=request.operation,
         query=request.query,
         headers=request.headers,
-        body=body,
-        is_stream=head.is_stream,
-        model=target.model if target.model != head.model else None,
+        body=option.body,
+        is_stream=option.is_stream,
+        model=model if model != option.asked_model else None,
         secret=await _secret(spec, secrets) if spec.has_own_credential else None,
         caller_credential=caller.credential if spec.uses_caller_credential else None,
     )

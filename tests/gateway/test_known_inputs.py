@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from farebox.gateway.charging.known_inputs import ENTRIES_MAX, SLACK_TOKENS, KnownInputs
-from farebox.wire.input_estimate import text_tokens_bound
+from farebox.wire.request_body.estimate import text_tokens_bound
 
 KEY = {"key": "key_1", "session": "session", "agent": None, "model": "claude-opus-5-5"}
 

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from farebox.domain.errors import RequestMalformed
-from farebox.wire.input_estimate import InputEstimate
-from farebox.wire.messages import MessagesHead, read_head, read_object, with_model
+from farebox.wire.messages import MessagesHead, read_head, with_model
+from farebox.wire.request_body.estimate import InputEstimate
+from farebox.wire.request_body.top_level import read_object
 
 MODEL = "claude-sonnet-4-5"
 MARK = {"cache_control": {"type": "ephemeral"}}

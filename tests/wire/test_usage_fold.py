@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pytest
 
 from farebox.domain.usage import Iteration, Usage
-from farebox.wire.usage_fold import UsageFold, fold_message, usage_from_object
+from farebox.wire.usage.fold import UsageFold, fold_message, usage_from_object
 
 Json = dict[str, object]
 

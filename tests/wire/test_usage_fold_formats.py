@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from farebox.domain.usage import Usage
-from farebox.wire.usage_formats import APIS, Answer, fold_stream, usage_object
+from farebox.wire.usage.formats import APIS, Answer, fold_stream, usage_object
 
 Json = dict[str, object]
 

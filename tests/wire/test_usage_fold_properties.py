@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farebox.wire.usage_fold import UsageFold, fold_message
+from farebox.wire.usage.fold import UsageFold, fold_message
 from tests.wire.usage_events import Json, messages, not_counts, stream_of, usages
 
 FIELDS = (

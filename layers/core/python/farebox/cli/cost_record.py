@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from farebox.domain.money import usd_text
 from farebox.domain.price import PriceBook
 from farebox.domain.usage import Cost, CostStatus, Served
-from farebox.wire.usage_formats import APIS, Answer, fold_stream, usage_object
+from farebox.wire.usage.formats import APIS, Answer, fold_stream, usage_object
 
 Json = Mapping[str, object]
 

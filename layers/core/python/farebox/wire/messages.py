@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 import msgspec
 
 from farebox.domain.errors import RequestMalformed
-from farebox.wire.input_estimate import InputEstimate, estimate_input
+from farebox.wire.request_body.estimate import InputEstimate, estimate_input
+from farebox.wire.request_body.top_level import JsonObject, read_object
 
-JsonObject = dict[str, msgspec.Raw]
 T = TypeVar("T")
 
 MODEL_LENGTH_MAX = 256
@@ -74,7 +73,6 @@ class _UserId(msgspec.Struct):
     session_id: str | None = None
 
 
-_object = msgspec.json.Decoder(JsonObject)
 _string = msgspec.json.Decoder(str)
 _optional_string = msgspec.json.Decoder(str | None)
 _integer = msgspec.json.Decoder(int | None)
@@ -84,22 +82,6 @@ _metadata = msgspec.json.Decoder(_Metadata | None)
 _thinking = msgspec.json.Decoder(_Thinking | None)
 _fallbacks = msgspec.json.Decoder(list[str | _Fallback] | None)
 _user_id = msgspec.json.Decoder(_UserId)
-
-
-def read_object(body: bytes) -> JsonObject:
-    """Read the top level of a JSON object; the values stay raw bytes.
-
-    Raises `RequestMalformed` for broken JSON, broken UTF-8, anything but an object, and a top-level key that
-    stands twice, since a provider may take the other one.
-    """
-    try:
-        body.decode()
-        top = _object.decode(body)
-    except (UnicodeDecodeError, msgspec.MsgspecError, RecursionError) as error:
-        raise RequestMalformed(f"The request body is not a JSON object: {error}.") from None
-    if not _is_compact(top, body):
-        _refuse_duplicates(body, top)
-    return top
 
 
 def read_head(body: bytes) -> MessagesHead:
@@ -196,22 +178,3 @@ def _field(decoder: msgspec.json.Decoder[T], top: JsonObject, name: str, default
         return decoder.decode(raw)
     except (msgspec.MsgspecError, RecursionError) as error:
         raise RequestMalformed(f"{name}: {error}.") from None
-
-
-def _is_compact(top: JsonObject, body: bytes) -> bool:
-    """Say whether the object is written without spaces and every key once, as nearly all clients do: then
-    lengths add up.
-    """
-    written = sum(len(name.encode()) + len(memoryview(raw)) for name, raw in top.items())
-    return written + 4 * len(top) + 1 == len(body)
-
-
-def _refuse_duplicates(body: bytes, top: JsonObject) -> None:
-    """Count the keys of the outermost object, which the decoder reports last."""
-    counts: list[int] = []
-    try:
-        json.loads(body, object_pairs_hook=lambda pairs: counts.append(len(pairs)))
-    except (ValueError, RecursionError) as error:
-        raise RequestMalformed(f"The request body is not a JSON object: {error}.") from None
-    if counts[-1] != len(top):
-        raise RequestMalformed("The request body has a top-level key twice.")

@@ -17,7 +17,7 @@ from farebox.gateway.charging.meter import Reading
 from farebox.gateway.incoming import IncomingRequest
 from farebox.ports import Clock, Hold
 from farebox.wire.http import Headers
-from farebox.wire.usage_fold import UsageFold
+from farebox.wire.usage.fold import UsageFold
 
 
 class Drawn(Protocol):

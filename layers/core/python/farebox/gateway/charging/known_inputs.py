@@ -11,7 +11,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from farebox.domain.plan import Conversation
-from farebox.wire.input_estimate import text_tokens_bound
+from farebox.wire.request_body.estimate import text_tokens_bound
 
 ENTRIES_MAX = 10_000
 # Cache markers move from turn to turn, and the provider adds a little text of its own.

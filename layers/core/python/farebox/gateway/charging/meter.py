@@ -12,7 +12,7 @@ from farebox.domain.plan import Quote
 from farebox.domain.usage import Iteration, Usage
 from farebox.gateway.charging.hidden_output import HiddenOutput
 from farebox.wire.sse import SseScanner
-from farebox.wire.usage_fold import UsageFold, fold_message
+from farebox.wire.usage.fold import UsageFold, fold_message
 
 # Bytes of a content_block_delta event that are not the text itself, as Anthropic writes them.
 DELTA_FRAME_BYTES = 110

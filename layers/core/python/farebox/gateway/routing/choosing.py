@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from farebox.domain.routing.query import Facts, matches
 from farebox.domain.routing.tree import Conditional, Leaf, LoadBalance
 from farebox.ports import Randomness
-from farebox.wire.body import opening_text
 from farebox.wire.messages import MessagesHead
+from farebox.wire.request_body.changes import opening_text
 
 
 @dataclass(frozen=True, slots=True)

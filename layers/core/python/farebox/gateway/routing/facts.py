@@ -9,7 +9,8 @@ import msgspec
 from farebox.domain.plan import Caller
 from farebox.domain.routing.query import Facts
 from farebox.gateway.incoming import IncomingRequest
-from farebox.wire.messages import JsonObject, MessagesHead
+from farebox.wire.messages import MessagesHead
+from farebox.wire.request_body.top_level import JsonObject
 
 _PATHNAMES = {"count_tokens": "/v1/messages/count_tokens"}
 _json = msgspec.json.Decoder()

@@ -24,7 +24,7 @@ from farebox.gateway.charging.meter import Reading, StreamMeter, expected_usage,
 from farebox.gateway.routing.relay import KeptAnswer, is_event_stream, read_whole
 from farebox.wire.headers import find
 from farebox.wire.http import Headers, HttpAnswer, is_success
-from farebox.wire.usage_fold import UsageFold
+from farebox.wire.usage.fold import UsageFold
 
 UNREACHABLE, CUT, TIMED_OUT, OWN_TIMEOUT = 503, 502, 504, 408
 UNKNOWN_ERROR = 500

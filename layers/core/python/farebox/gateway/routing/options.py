@@ -15,8 +15,8 @@ from farebox.domain.routing.tree import Leaf
 from farebox.gateway.charging.known_inputs import KnownInputs
 from farebox.gateway.routing.targets import Targets
 from farebox.providers.registry import Providers
-from farebox.wire.body import with_params
 from farebox.wire.messages import MessagesHead, read_head
+from farebox.wire.request_body.changes import with_params
 
 # What is held for output at first, where the answer can be cut and topped up: a few seconds of writing.
 OUTPUT_SLICE_TOKENS = 4_096

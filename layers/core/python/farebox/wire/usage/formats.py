@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from farebox.domain.usage import Usage
 from farebox.wire.token_count import Counted
-from farebox.wire.usage_fold import UsageFold, usage_from_object
+from farebox.wire.usage.fold import UsageFold, usage_from_object
 
 Json = Mapping[str, object]
 

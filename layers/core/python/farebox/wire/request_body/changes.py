@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from farebox.domain.errors import RequestMalformed
-from farebox.wire.messages import read_object
+from farebox.wire.request_body.top_level import read_object
 
 # A config's numbers may be decimals, and JSON has no other word for those than a number.
 _json = msgspec.json.Encoder(decimal_format="number")

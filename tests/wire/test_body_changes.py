@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from farebox.domain.errors import RequestMalformed
-from farebox.wire.body import opening_text, with_params
+from farebox.wire.request_body.changes import opening_text, with_params
 
 ODD = (
     b'{"model":"m","temperature":1.50e0,"text":"\\u00e9\xc3\xa9",'

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from tests.bench.dynamodb import dynamodb_rows
 from tests.bench.holding import holding_rows
 from tests.bench.instructions import instruction_rows
 from tests.bench.programs import Workshop
@@ -20,6 +21,7 @@ PARTS: Mapping[str, Callable[[Workshop, bool], list[Row]]] = {
     "streaming": lambda workshop, quick: streaming_rows(workshop, quick=quick),
     "holding": lambda workshop, quick: holding_rows(workshop, quick=quick),
     "store": lambda workshop, quick: store_rows(workshop.folder, quick=quick),
+    "dynamodb": lambda workshop, quick: dynamodb_rows(),
     "instructions": lambda workshop, quick: instruction_rows(workshop, quick=quick),
 }
 

@@ -40,23 +40,33 @@ class Ministack:
 @pytest.fixture(scope="session")
 def ministack() -> Iterator[Ministack]:
     """Start DynamoDB, its streams, S3 and Secrets Manager once for all tests of this process."""
-    with _started({"SERVICES": "dynamodb,dynamodbstreams,s3,secretsmanager"}) as server:
+    with _or_skipped({"SERVICES": "dynamodb,dynamodbstreams,s3,secretsmanager"}) as server:
         yield server
 
 
 @contextmanager
 def whole_ministack() -> Iterator[Ministack]:
     """Start every service; functions run as processes with this machine's Python."""
-    with _started({"LAMBDA_EXECUTOR": "local"}) as server:
+    with _or_skipped({"LAMBDA_EXECUTOR": "local"}) as server:
         yield server
 
 
 @contextmanager
-def _started(chosen: Mapping[str, str]) -> Iterator[Ministack]:
+def _or_skipped(chosen: Mapping[str, str]) -> Iterator[Ministack]:
     try:
-        program = _installed()
+        _installed()
     except (OSError, subprocess.SubprocessError) as error:
         pytest.skip(f"MiniStack cannot be installed: {error}")
+    with started(chosen) as server:
+        yield server
+
+
+@contextmanager
+def started(chosen: Mapping[str, str]) -> Iterator[Ministack]:
+    """Start a server with these settings of its own. Raises `OSError` or `subprocess.SubprocessError` where
+    it cannot be installed.
+    """
+    program = _installed()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         port = _free_port()
         # Nothing of the machine's own AWS settings leaks in.

@@ -5,10 +5,10 @@ from datetime import timedelta
 import pytest
 
 from farebox.adapters.aws.dynamodb.items import Items
-from farebox.adapters.aws.policies import REFRESH_MS, DynamoPolicies
+from farebox.adapters.aws.policies import REFRESH_MS, STALE_MS, DynamoPolicies
 from farebox.adapters.aws.stamps import Stamps
 from farebox.adapters.aws.width import MAX_TOUCHES
-from farebox.domain.errors import ConfigInvalid, Conflict
+from farebox.domain.errors import ConfigInvalid, Conflict, StoreFault
 from farebox.ports import Resource
 from farebox.wire.http1 import Http1Transport
 from tests.support.builders import FixedClock, a_resource
@@ -101,6 +101,27 @@ async def test_the_version_is_looked_at_from_time_to_time_only(
         kept = await reader.current()
         clock.advance(timedelta(milliseconds=REFRESH_MS))
         assert await reader.current() is kept
+
+
+async def test_while_the_store_is_away_the_last_snapshot_serves_for_five_minutes(
+    deployment: Deployment, transport: Http1Transport
+) -> None:
+    clock = FixedClock()
+    async with FaultProxy(deployment.port, spoils_reads=True) as proxy:
+        store = policies(deployment, transport, clock, port=proxy.port, part_bytes=9_999)
+        await write(store, 0, a_resource("budget", "month"))
+        known = await store.current()
+        proxy.faults.extend([Fault.SERVER_ERROR] * 100)
+        clock.advance(timedelta(milliseconds=REFRESH_MS))
+        assert await store.current() is known
+        asked = len(proxy.seen)
+        assert await store.current() is known
+        assert len(proxy.seen) == asked
+        clock.advance(timedelta(milliseconds=STALE_MS - REFRESH_MS))
+        with pytest.raises(StoreFault):
+            await store.current()
+        proxy.faults.clear()
+        assert (await store.current()).version == 1
 
 
 async def test_budgets_that_one_transaction_could_not_hold_are_refused(

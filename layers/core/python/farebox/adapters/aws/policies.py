@@ -31,6 +31,11 @@ from farebox.ports import AuditEntry, Clock, Resource
 REFRESH_MS = 3_000
 """How long a snapshot serves before the version is looked at again: a change shows everywhere within 5 s."""
 
+STALE_MS = 300_000
+"""How old a snapshot may be while the store cannot answer, as old as a key: what a budget blocks needs the store
+in any case, and the rest goes on.
+"""
+
 PART_BYTES = 300_000
 """Of an item's 400 KB."""
 
@@ -61,7 +66,7 @@ class DynamoPolicies:
         self._clock, self._stamps = clock, stamps
         self._part_bytes = part_bytes
         self._snapshot: Policy | None = None
-        self._looked_at_ms = 0
+        self._looked_at_ms = self._read_at_ms = 0
         self._looking = asyncio.Lock()
 
     async def current(self) -> Policy:
@@ -119,9 +124,15 @@ class DynamoPolicies:
     async def _look(self) -> None:
         # The time before the read: a change that comes while it runs is looked for again in time.
         looked_at_ms = self._clock.monotonic_ms()
-        stored = await self._read()
-        if self._snapshot is None or self._snapshot.version != stored.version:
-            self._snapshot = _built(stored.version, stored.resources)
+        try:
+            stored = await self._read()
+        except StoreFault:
+            if self._snapshot is None or looked_at_ms - self._read_at_ms >= STALE_MS:
+                raise
+        else:
+            if self._snapshot is None or self._snapshot.version != stored.version:
+                self._snapshot = _built(stored.version, stored.resources)
+            self._read_at_ms = looked_at_ms
         self._looked_at_ms = looked_at_ms
 
     async def _read(self) -> Stored:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
-from farebox.domain.budget import Standing, Touch
+from farebox.domain.budget import Budget, Standing, Touch
 
 BucketKey = tuple[str, str, str, str]
 
@@ -74,6 +75,14 @@ class LedgerModel:
 
     def exhaust(self, touch: Touch) -> None:
         self.marks[key_of(touch)] = max(self.marks.get(key_of(touch), 0), touch.budget.limit)
+
+    def reset(self, budget: Budget, now: datetime) -> None:
+        window = budget.window_at(now).key
+        for key in {*self.settled, *self.marks}:
+            is_exhausted = self.marks.get(key, -1) >= budget.limit
+            if (key[0], key[3]) == (budget.name, window) and (self.settled.get(key) or is_exhausted):
+                self.settled.pop(key, None)
+                self.marks.pop(key, None)
 
     def _book(self, amounts: dict[BucketKey, int], sign: int) -> None:
         for key, amount in amounts.items():

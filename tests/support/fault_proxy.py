@@ -25,6 +25,9 @@ class Fault(Enum):
     PASS = "pass"
     CONFLICT = "conflict"
     THROTTLED_TRANSACTION = "throttled transaction"
+    CAPACITY_TRANSACTION = "transaction beyond capacity"
+    INVALID_TRANSACTION = "transaction called invalid"
+    CROWDED_TRANSACTION = "transaction on a full collection"
     THROTTLE = "throttle"
     IN_PROGRESS = "in progress"
     SERVER_ERROR = "server error"
@@ -43,9 +46,14 @@ _ANSWERED = {
     Fault.SERVER_ERROR: (500, "InternalServerError"),
     Fault.SERVER_ERROR_AFTER: (500, "InternalServerError"),
 }
+# All reasons for which DynamoDB cancels a transaction, but for conditions, which it decides itself.
+# Source: TransactWriteItems in the API reference, read 2026-11.
 _REASONS = {
     Fault.CONFLICT: "TransactionConflict",
     Fault.THROTTLED_TRANSACTION: "ThrottlingError",
+    Fault.CAPACITY_TRANSACTION: "ProvisionedThroughputExceeded",
+    Fault.INVALID_TRANSACTION: "ValidationError",
+    Fault.CROWDED_TRANSACTION: "ItemCollectionSizeLimitExceeded",
 }
 _DONE_FIRST = frozenset({Fault.CUT_AFTER, Fault.SERVER_ERROR_AFTER, Fault.TWICE, Fault.CORRUPT})
 _CUT = frozenset({Fault.CUT_BEFORE, Fault.CUT_AFTER, Fault.LATE})

@@ -105,6 +105,22 @@ def test_a_day_of_a_clock_change_is_shorter_or_longer(date: str, start: str, end
     assert datetime.fromisoformat(end) - datetime.fromisoformat(start) == timedelta(hours=hours)
 
 
+@pytest.mark.parametrize(
+    ("week_starts", "start", "end", "hours"),
+    [
+        ("monday", "2026-03-23T00:00:00+01:00", "2026-03-30T00:00:00+02:00", 7 * 24 - 1),
+        ("sunday", "2026-03-29T00:00:00+01:00", "2026-04-05T00:00:00+02:00", 7 * 24 - 1),
+        ("saturday", "2026-03-28T00:00:00+01:00", "2026-04-04T00:00:00+02:00", 7 * 24 - 1),
+    ],
+)
+def test_a_week_of_a_clock_change_starts_and_ends_at_midnight(
+    week_starts: str, start: str, end: str, hours: int
+) -> None:
+    moment = "2026-03-29T12:00:00"
+    assert window("week", moment, "Europe/Berlin", week_starts=week_starts) == (start, end)
+    assert datetime.fromisoformat(end) - datetime.fromisoformat(start) == timedelta(hours=hours)
+
+
 def test_the_hour_that_comes_twice_is_two_windows() -> None:
     assert window("hour", "2026-10-25T02:30:00+02:00", "Europe/Berlin") == (
         "2026-10-25T02:00:00+02:00",

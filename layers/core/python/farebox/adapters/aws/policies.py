@@ -32,8 +32,8 @@ REFRESH_MS = 3_000
 """How long a snapshot serves before the version is looked at again: a change shows everywhere within 5 s."""
 
 STALE_MS = 300_000
-"""How old a snapshot may be while the store cannot answer, as old as a key: what a budget blocks needs the store
-in any case, and the rest goes on.
+"""How old a snapshot may be while the store cannot answer, as old as a key. What a budget blocks needs the
+store in any case; the rest goes on.
 """
 
 PART_BYTES = 300_000

@@ -33,6 +33,7 @@ def test_every_variable_is_read() -> None:
         "FAREBOX_MAX_BODY_BYTES": "1900",
         "FAREBOX_WEBHOOK_URL": "https://hooks.example/services/x?y=1",
         "FAREBOX_BUCKET_SHARDS": "16",
+        "FAREBOX_TRUSTED_HOSTS": "localhost:11434, *.Models.example",
     }
     assert set(texts) == {variable_name(field.name) for field in fields(Settings)}
     assert load_settings(texts) == Settings(
@@ -52,6 +53,7 @@ def test_every_variable_is_read() -> None:
         max_body_bytes=1900,
         webhook_url="https://hooks.example/services/x?y=1",
         bucket_shards=16,
+        trusted_hosts=("localhost:11434", "*.models.example"),
     )
 
 
@@ -83,6 +85,12 @@ def test_every_variable_is_read() -> None:
             )
         ),
         ("FAREBOX_WEBHOOK_URL", "https://hooks.example:x", "FAREBOX_WEBHOOK_URL: must be a URL"),
+        (
+            "FAREBOX_TRUSTED_HOSTS",
+            "a.example,*.com",
+            "FAREBOX_TRUSTED_HOSTS: must be hosts with commas between them; one of them "
+            "covers a whole top-level domain",
+        ),
     ],
 )
 def test_a_value_that_is_wrong_names_its_variable_and_not_itself(name: str, text: str, told: str) -> None:

@@ -54,12 +54,14 @@ class ScriptedTransport:
     def __init__(self) -> None:
         self.script: Callable[[HttpRequest], Reply | ScriptedAnswer] = lambda _: sse_message(usage=USED)
         self.sent: list[HttpRequest] = []
+        self.timeouts: list[Timeouts] = []
         self.answers: list[ScriptedAnswer] = []
 
     async def send(
         self, request: HttpRequest, timeouts: Timeouts, *, silence_ms: int | None = None
     ) -> ScriptedAnswer:
         self.sent.append(request)
+        self.timeouts.append(timeouts)
         reply = self.script(request)
         answer = reply if isinstance(reply, ScriptedAnswer) else answer_of(reply)
         self.answers.append(answer)

@@ -17,6 +17,7 @@ from farebox.adapters.price_data import PriceData
 from farebox.compose.alerts import LocalAlerts, local_alerts
 from farebox.compose.gateway import GatewayPorts, wire_gateway
 from farebox.compose.settings import Settings
+from farebox.domain.routing.hosts import AddressRule
 from farebox.gateway.charging.backlog import Backlog
 from farebox.gateway.charging.leases import Leases
 from farebox.gateway.pipeline import Gateway
@@ -67,7 +68,8 @@ def open_local(
     clock, randomness = SystemClock(), SystemRandomness()
     metrics = Metrics()
     store = LocalStore.open(data / DATABASE_FILE, clock)
-    transport = Http1Transport(ssl.create_default_context())
+    chosen_hosts = AddressRule(settings.trusted_hosts)
+    transport = Http1Transport(ssl.create_default_context(), chosen_hosts=chosen_hosts)
     alerts = local_alerts(store, clock, transport, webhook_url=settings.webhook_url, write_log=write_log)
     events = _event_bus(metrics, alerts, write_log)
     wired = wire_gateway(

@@ -9,6 +9,7 @@ from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from farebox.domain.errors import ConfigInvalid
+from farebox.domain.routing.hosts import pattern_fault
 
 PREFIX = "FAREBOX_"
 
@@ -33,6 +34,7 @@ class Settings:
     max_body_bytes: int = 33_554_432
     webhook_url: str | None = None
     bucket_shards: int = 8
+    trusted_hosts: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return "Settings(...)"
@@ -90,6 +92,15 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
+def _hosts(text: str) -> tuple[str, ...]:
+    hosts = tuple(host.strip().lower() for host in text.split(","))
+    for host in hosts:
+        fault = pattern_fault(host)
+        if fault is not None:
+            raise ValueError(f"must be hosts with commas between them; one of them {fault}")
+    return hosts
+
+
 _DAY_MS = 86_400_000
 
 VARIABLES: Mapping[str, Variable] = {
@@ -119,6 +130,11 @@ VARIABLES: Mapping[str, Variable] = {
     ),
     "bucket_shards": Variable(
         _whole(1, 64), "DynamoDB: shards of a bucket where everybody meets, from its next window on"
+    ),
+    "trusted_hosts": Variable(
+        _hosts,
+        "Hosts that a `custom_host` may lead to although their addresses are private, such as "
+        "`localhost:11434,*.models.corp.example`; a laptop needs it for its own machine",
     ),
 }
 
@@ -156,6 +172,6 @@ def settings_table() -> str:
     defaults = {field.name: field.default for field in fields(Settings)}
     lines = ["| variable | default | meaning |", "| --- | --- | --- |"]
     for field, variable in VARIABLES.items():
-        default = "" if defaults[field] is None else f"`{defaults[field]}`"
+        default = "" if defaults[field] in (None, ()) else f"`{defaults[field]}`"
         lines.append(f"| `{variable_name(field)}` | {default} | {variable.meaning} |")
     return "\n".join(lines) + "\n"

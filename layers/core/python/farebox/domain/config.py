@@ -37,7 +37,8 @@ PROVIDER_TYPES = (
 class ProviderSpec:
     """One upstream as configured. `credential` is a reference such as 'env:NAME', never a secret.
 
-    `prices` is what was negotiated over the list.
+    `prices` is what was negotiated over the list. `is_host_chosen` says that `base_url` is a `custom_host` of
+    a config or a caller, so that it may lead to public addresses alone.
     """
 
     slug: str
@@ -47,6 +48,7 @@ class ProviderSpec:
     models: tuple[str, ...] = ()
     region: str | None = None
     prices: PriceOverride | None = None
+    is_host_chosen: bool = False
 
     @property
     def uses_caller_credential(self) -> bool:
@@ -61,13 +63,16 @@ class ProviderSpec:
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
-    """A tenant: its default config and what it may reach. Empty tuples mean no narrowing."""
+    """A tenant: its default config and what it may reach. No `providers` or `models` mean no narrowing;
+    `custom_hosts` are those that callers may name themselves, so none means none.
+    """
 
     slug: str
     config: str | None = None
     providers: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
     allow_config_override: bool = True
+    custom_hosts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

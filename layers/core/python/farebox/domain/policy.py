@@ -279,6 +279,7 @@ def _workspace(slug: str, document: Document) -> Workspace:
         providers=_texts(document, "providers"),
         models=_texts(document, "models"),
         allow_config_override=document.get("allow_config_override") is not False,
+        custom_hosts=_texts(document, "custom_hosts"),
     )
 
 

@@ -9,7 +9,7 @@ from decimal import Decimal
 from farebox.domain.routing.finding import Finding
 from farebox.domain.routing.reading import read_config
 
-_NOT_YET = ("cache", "default_params", "drop_params", "custom_host", "cb_config")
+_NOT_YET = ("cache", "cb_config")
 
 
 def read_routing(value: object) -> dict[str, object]:
@@ -59,11 +59,6 @@ def _not_applied(node: Mapping[str, object], path: str) -> Iterator[Finding]:
     for name in _NOT_YET:
         if node.get(name) is not None:
             yield Finding(f"{path}.{name}", "is not applied by this version", is_error=False)
-    overrides = node.get("override_params")
-    for name in overrides if isinstance(overrides, Mapping) else ():
-        if name != "model":
-            place = f"{path}.override_params.{name}"
-            yield Finding(place, "is not applied by this version", is_error=False)
     targets = node.get("targets")
     for index, target in enumerate(targets if isinstance(targets, list) else ()):
         yield from _not_applied(target, f"{path}.targets[{index}]")

@@ -18,6 +18,7 @@ from farebox.domain.config import CALLER_CREDENTIAL, PROVIDER_TYPES
 from farebox.domain.errors import ConfigInvalid
 from farebox.domain.money import picodollars_from_usd, usd_text
 from farebox.domain.price import read_override
+from farebox.domain.routing.hosts import is_metadata, pattern_fault
 from farebox.http.moments import read_moment, utc_text
 
 USD_MAX = 4_000_000
@@ -143,6 +144,15 @@ def _base_url(value: str) -> str:
         raise ValueError("must have no user name, query or fragment")
     if parts.port == 0:
         raise ValueError("must have no port 0")
+    if _is_address(parts.hostname) and is_metadata(parts.hostname):
+        raise ValueError("must not be link-local, where clouds keep their metadata service")
+    return value
+
+
+def _host_pattern(value: str) -> str:
+    fault = pattern_fault(value)
+    if fault is not None:
+        raise ValueError(fault)
     return value
 
 
@@ -154,6 +164,7 @@ Slug = Annotated[str, AfterValidator(_slug)]
 ConfigName = Annotated[str, AfterValidator(_config_name)]
 Name = Annotated[str, AfterValidator(_name)]
 Pattern = Annotated[str, AfterValidator(_pattern)]
+HostPattern = Annotated[str, AfterValidator(_host_pattern)]
 Text = Annotated[str, BeforeValidator(_as_text), Field(max_length=METADATA_VALUE_LENGTH_MAX)]
 ScopeText = Annotated[str, BeforeValidator(_as_text), AfterValidator(_pattern)]
 Scope = dict[
@@ -239,6 +250,7 @@ class WorkspaceSection(Section):
     providers: list[Pattern] = Field(default_factory=list)
     models: list[Pattern] = Field(default_factory=list)
     allow_config_override: bool = True
+    custom_hosts: list[HostPattern] = Field(default_factory=list)
 
 
 class KeySection(Section):
@@ -349,7 +361,12 @@ def _one_of(value: str, known: tuple[str, ...]) -> str:
 def _is_loopback(host: str) -> bool:
     if host == "localhost" or host.endswith(".localhost"):
         return True
+    return _is_address(host) and ip_address(host).is_loopback
+
+
+def _is_address(host: str) -> bool:
     try:
-        return ip_address(host).is_loopback
+        ip_address(host)
     except ValueError:
         return False
+    return True

@@ -25,6 +25,8 @@ class AnthropicProvider:
     def request(self, spec: ProviderSpec, call: Call) -> HttpRequest:
         """Forward the client's request with this provider's credential."""
         origin, path = split_base_url(spec.base_url or DEFAULT_BASE_URL)
+        # Portkey's custom hosts end with the version, and our routes begin with it.
+        path = path.removesuffix("/v1")
         target = (path + _TARGETS.get(call.operation, "/v1/messages")).encode()
         return HttpRequest(
             method=b"POST",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from farebox.domain.config import ProviderSpec
 from farebox.domain.errors import PolicyRefused, UpstreamStatusUnusable
@@ -51,6 +51,8 @@ class Providers:
         whatever else answers nothing.
         """
         request = self.of(spec).request(spec, call)
+        if spec.is_host_chosen:
+            request = replace(request, origin=replace(request.origin, is_chosen=True))
         transport = self.transports.get(spec.type, self.http)
         answer = await transport.send(request, timeouts or self.timeouts, silence_ms=silence_ms)
         if is_success(answer.status) or 400 <= answer.status <= 599:

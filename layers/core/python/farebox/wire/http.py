@@ -12,11 +12,14 @@ Headers = list[tuple[bytes, bytes]]
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a connection goes. `scheme` is 'http' or 'https'."""
+    """Where a connection goes. `scheme` is 'http' or 'https'. One that `is_chosen` was named by a config or a
+    caller, not by the provider's own settings: only addresses that anybody may be sent to will do.
+    """
 
     scheme: str
     host: str
     port: int
+    is_chosen: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +94,8 @@ class Transport(Protocol):
     ) -> HttpAnswer:
         """Send and wait for the head of the final (not 1xx) answer.
 
-        Raises `UpstreamUnreachable` (nothing was sent), `UpstreamTimeout`, `UpstreamCut`.
+        Raises `UpstreamUnreachable` (nothing was sent), `UpstreamTimeout`, `UpstreamCut`, and `PolicyRefused`
+        for a chosen host whose addresses are not for anybody.
         Cancelling drops the connection.
         """
 

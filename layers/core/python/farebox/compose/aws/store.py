@@ -14,6 +14,7 @@ from farebox.adapters.aws.store import DynamoStore
 from farebox.adapters.clock import SystemClock, SystemRandomness
 from farebox.compose.deployment import Deployment
 from farebox.compose.settings import load_settings
+from farebox.domain.routing.hosts import AddressRule
 from farebox.wire.http import Origin
 from farebox.wire.http1 import Http1Transport
 
@@ -41,12 +42,13 @@ class AwsStore:
 def open_store(deployment: Deployment, environment: Mapping[str, str]) -> AwsStore:
     """Open the tables with the role's credentials; nothing is read yet. Raises `ConfigInvalid`."""
     clock, randomness = SystemClock(), SystemRandomness()
-    transport = Http1Transport(ssl.create_default_context())
+    settings = load_settings(environment)
+    chosen_hosts = AddressRule(settings.trusted_hosts)
+    transport = Http1Transport(ssl.create_default_context(), chosen_hosts=chosen_hosts)
     credentials = role_credentials(environment, transport, clock)
     service = Service(service_origin(deployment, "dynamodb"), deployment.region)
     client = DynamoClient(transport, service, credentials, clock=clock, randomness=randomness)
-    shards = load_settings(environment).bucket_shards
-    store = DynamoStore.over(client, deployment.tables, clock, shards=shards)
+    store = DynamoStore.over(client, deployment.tables, clock, shards=settings.bucket_shards)
     return AwsStore(store, clock, randomness, transport, credentials, deployment)
 
 

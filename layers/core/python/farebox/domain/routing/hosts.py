@@ -8,9 +8,13 @@ checked where the connection is made, and that very address is connected to.
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import TypeAlias
 from urllib.parse import urlsplit
+
+Address: TypeAlias = IPv4Address | IPv6Address
 
 URL_LENGTH_MAX = 2_048
 LABELS_MAX = 10
@@ -20,10 +24,33 @@ _LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?")
 _NUMERIC_LABEL = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")
 _HOST_PATTERN = re.compile(r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*(:[0-9]{1,5})?|\[[0-9a-f:.]+\](:[0-9]{1,5})?")
 
-# Shared by carriers, and by the metadata services of some clouds; not what Python calls private.
-_CARRIER = ip_network("100.64.0.0/10")
+# What Python does not call private: shared by carriers (100.64.0.0/10), of protocols, and site-local.
+_RESERVED = tuple(ip_network(net) for net in ("100.64.0.0/10", "192.0.0.0/24", "fec0::/10"))
 _EMBEDDING = tuple(ip_network(net) for net in ("64:ff9b::/96", "64:ff9b:1::/48", "::/96", "2002::/16"))
-_METADATA = tuple(ip_network(net) for net in ("169.254.0.0/16", "fe80::/10", "fd00:ec2::/32", "fd20:ce::/32"))
+# Link-local, and where AWS, Google and Azure keep theirs besides.
+_METADATA = tuple(
+    ip_network(net)
+    for net in ("169.254.0.0/16", "fe80::/10", "fd00:ec2::/32", "fd20:ce::/32", "168.63.129.16/32")
+)
+
+
+@dataclass(frozen=True, slots=True)
+class AddressRule:
+    """Where requests to a chosen host may go: to public addresses, and for the hosts that the operator
+    `trusts` to any but the metadata services of clouds.
+    """
+
+    trusts: tuple[str, ...] = ()
+
+    def is_trusted(self, host: str, port: int) -> bool:
+        """Whether the operator vouches for a host."""
+        return is_listed(host, port, self.trusts)
+
+    def fault(self, host: str, port: int, address: str) -> str | None:
+        """Say why a request for a host may not go to an address; None when it may."""
+        if self.is_trusted(host, port) and not is_metadata(address):
+            return None
+        return address_fault(address)
 
 
 def url_fault(url: str) -> str | None:
@@ -53,7 +80,7 @@ def host_fault(host: str) -> str | None:
             IPv6Address(host)
         except ValueError:
             return f"has '{host}', which is no IPv6 address"
-        return None
+        return "has an IPv6 address with a zone" if "%" in host else None
     labels = host.split(".")
     if len(labels) > LABELS_MAX or not all(_LABEL.fullmatch(label) for label in labels):
         return f"has '{host}', which is no host name"
@@ -97,22 +124,24 @@ def address_fault(address: str) -> str | None:
 def is_metadata(address: str) -> bool:
     """Whether an address is link-local or a cloud's metadata service, which no setting opens."""
     found = ip_address(address.partition("%")[0])
-    inner = getattr(found, "ipv4_mapped", None) or found
-    return any(inner in network for network in _METADATA if network.version == inner.version)
+    return _is_in(getattr(found, "ipv4_mapped", None) or found, _METADATA)
 
 
-def _fault(address: IPv4Address | IPv6Address) -> str | None:
+def _is_in(address: Address, networks: tuple[IPv4Network | IPv6Network, ...]) -> bool:
+    return any(address in network for network in networks if network.version == address.version)
+
+
+def _fault(address: Address) -> str | None:
     if isinstance(address, IPv6Address):
         if address.ipv4_mapped is not None:
             return _fault(address.ipv4_mapped)
-        if any(address in network for network in _EMBEDDING):
+        if _is_in(address, _EMBEDDING):
             return "is an IPv4 address inside of an IPv6 one"
     if address.is_loopback or address.is_unspecified:
         return "is this machine"
     if address.is_link_local or is_metadata(str(address)):
         return "is link-local, where clouds keep their metadata service"
-    if isinstance(address, IPv4Address) and address in _CARRIER:
-        return "is shared address space"
-    if not address.is_global or address.is_multicast or address.is_reserved:
+    is_reserved = address.is_multicast or address.is_reserved or _is_in(address, _RESERVED)
+    if is_reserved or not address.is_global:
         return "is a private or reserved address"
     return None

@@ -5,7 +5,7 @@ what key, workspace and provider admit.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 
@@ -15,9 +15,17 @@ from farebox.domain.plan import Caller
 from farebox.domain.routing.reading import ROOT, config_tree
 from farebox.domain.routing.tree import Leaf, Node
 from farebox.gateway.incoming import IncomingRequest
+from farebox.gateway.routing.asked import asked_of, check_host
 from farebox.wire.messages import MessagesHead
 
 VERSION_DIGITS_MAX = 9
+PORTKEY_TYPES = {
+    "vertex-ai": "vertex",
+    "azure-ai": "foundry",
+    "google": "gemini",
+    "mistral-ai": "mistral",
+}
+"""What Portkey calls types of providers, where we say it otherwise."""
 
 _json = msgspec.json.Decoder()
 
@@ -45,11 +53,11 @@ class Targets:
         if name is not None:
             spec = _named_provider(name, reachable)
             _check_admitted(f"at provider '{spec.slug}'", spec.models, (model, *self.other_models))
-            return Target(spec, model)
+            return _target(spec, model, leaf)
         for spec in reachable:
             if admits(spec.models, model):
                 _check_admitted(f"at provider '{spec.slug}'", spec.models, self.other_models)
-                return Target(spec, model)
+                return _target(spec, model, leaf)
         raise ProviderUnresolved(
             f"No provider you may use serves model '{model}'. Name one with the header "
             "x-farebox-provider: @slug or as @slug/model, use a config, or ask your administrator "
@@ -84,7 +92,10 @@ def find_targets(request: IncomingRequest, head: MessagesHead, caller: Caller, p
             raise PolicyRefused("This key uses a fixed config; no other provider may be named with it.")
         if not any(leaf.provider is None for leaf in leaves(tree)):
             tree = Leaf(ROOT)
-    return Targets(tree, named, model, head.other_models, caller, workspace, policy)
+    asked = asked_of(request, workspace)
+    if asked.custom_host is not None and not _may_override(caller, workspace):
+        raise PolicyRefused("This key uses a fixed config; x-farebox-custom-host is not allowed with it.")
+    return Targets(asked.over(tree), named, model, head.other_models, caller, workspace, policy)
 
 
 def leaves(node: Node) -> Iterator[Leaf]:
@@ -113,7 +124,8 @@ def _named_in_request(request: IncomingRequest, model: str) -> tuple[str | None,
         if not bare:
             raise RequestMalformed(f"model: '{model}' should read @provider/model.")
         return slug, bare
-    return request.farebox_header(b"provider") or None, model
+    older = request.farebox_header(b"virtual-key")  # Portkey's, before providers had slugs
+    return request.farebox_header(b"provider") or (f"@{older.removeprefix('@')}" if older else None), model
 
 
 def _may_override(caller: Caller, workspace: Workspace) -> bool:
@@ -126,17 +138,21 @@ def _config_tree(request: IncomingRequest, caller: Caller, workspace: Workspace,
         if not _may_override(caller, workspace):
             raise PolicyRefused("This key uses a fixed config; x-farebox-config is not allowed with it.")
         if asked.startswith("{"):
-            return _inline_tree(asked)
+            return _inline_tree(asked, workspace)
     name = asked or caller.key.config or workspace.config
     return Leaf(ROOT) if name is None else _saved_tree(name, policy)
 
 
-def _inline_tree(text: str) -> Node:
+def _inline_tree(text: str, workspace: Workspace) -> Node:
     try:
         document = _json.decode(text.encode("latin-1"))
     except (ValueError, RecursionError):
         raise RequestMalformed("x-farebox-config: is neither a config's slug nor a JSON object.") from None
-    return config_tree(document)
+    tree = config_tree(document)
+    for leaf in leaves(tree):
+        if leaf.custom_host is not None:
+            check_host(leaf.custom_host, workspace, f"{leaf.path}.custom_host")
+    return tree
 
 
 def _saved_tree(name: str, policy: Policy) -> Node:
@@ -147,6 +163,12 @@ def _saved_tree(name: str, policy: Policy) -> Node:
     if saved is None or not (version == "" or is_version):
         raise PolicyRefused(f"There is no config '{name}'.")
     return saved.tree(int(version) if version else None)
+
+
+def _target(spec: ProviderSpec, model: str, leaf: Leaf) -> Target:
+    if leaf.custom_host is None:
+        return Target(spec, model)
+    return Target(replace(spec, base_url=leaf.custom_host, is_host_chosen=True), model)
 
 
 def _check_admitted(where: str, patterns: tuple[str, ...], models: Iterable[str]) -> None:
@@ -161,8 +183,9 @@ def _named_provider(name: str, reachable: list[ProviderSpec]) -> ProviderSpec:
         if spec.slug == slug:
             return spec
     if not name.startswith("@"):
+        kind = PORTKEY_TYPES.get(name, name)
         for spec in reachable:
-            if spec.type == name and spec.uses_caller_credential:
+            if spec.type == kind and spec.uses_caller_credential:
                 return spec
     slugs = ", ".join(f"@{spec.slug}" for spec in reachable) or "none"
     raise PolicyRefused(f"There is no provider '{name}' that you may use (yours: {slugs}).")

@@ -7,7 +7,9 @@ import ssl
 from collections import deque
 
 from farebox.domain.errors import UpstreamCut, UpstreamTimeout, UpstreamUnreachable
+from farebox.domain.routing.hosts import AddressRule
 from farebox.wire.http import HttpRequest, Origin, Timeouts
+from farebox.wire.http1.addresses import Resolve, pinned_addresses, resolve
 from farebox.wire.http1.connection import Connection
 from farebox.wire.http1.exchange import Exchange
 from farebox.wire.http1.request import request_head
@@ -18,7 +20,8 @@ class Http1Transport:
     """Any number of connections at a time, one request on each, the warmest reused first.
 
     A reused connection that the peer closes before a single byte of an answer is replaced by a fresh one,
-    once, and only where `Exchange.may_send_again` says that the peer cannot have done the work.
+    once, and only where `Exchange.may_send_again` says that the peer cannot have done the work. For a host
+    that somebody chose, `chosen_hosts` says which addresses will do.
     """
 
     def __init__(
@@ -27,8 +30,11 @@ class Http1Transport:
         *,
         max_idle_per_origin: int = 64,
         idle_keep_s: float = 50.0,
+        chosen_hosts: AddressRule | None = None,
+        resolve: Resolve = resolve,
     ) -> None:
         self._ssl_context = ssl_context
+        self._chosen_hosts, self._resolve = chosen_hosts or AddressRule(), resolve
         self._max_idle_per_origin = max_idle_per_origin
         self._idle_keep_s = idle_keep_s
         self._idle: dict[Origin, deque[Connection]] = {}
@@ -121,13 +127,12 @@ class Http1Transport:
             self._sweeper = loop.call_at(oldest + self._idle_keep_s, self._sweep)
 
     async def _connect(self, origin: Origin, timeouts: Timeouts) -> Connection:
-        loop = asyncio.get_running_loop()
-        context = self._tls_for(origin)
         try:
             async with asyncio.timeout(timeouts.connect_ms / 1000) as bound:
-                _, connection = await loop.create_connection(
-                    lambda: Connection(origin, self._census), origin.host, origin.port, ssl=context
-                )
+                if origin.is_chosen:
+                    connection = await self._connect_pinned(origin)
+                else:
+                    connection = await self._open(origin, origin.host)
         except (OSError, UnicodeError) as fault:
             if bound.expired():
                 late = UpstreamTimeout(origin.host, "connect", timeouts.connect_ms)
@@ -136,6 +141,27 @@ class Http1Transport:
             raise UpstreamUnreachable(origin.host, str(fault) or type(fault).__name__) from fault
         if connection.dead:
             raise UpstreamUnreachable(origin.host, "it spoke or hung up before the request")
+        return connection
+
+    async def _connect_pinned(self, origin: Origin) -> Connection:
+        """Try the checked addresses in their order; the name stays what TLS asks the peer for."""
+        *others, last = await pinned_addresses(origin, self._chosen_hosts, self._resolve)
+        for address in others:
+            try:
+                return await self._open(origin, address)
+            except OSError:
+                continue
+        return await self._open(origin, last)
+
+    async def _open(self, origin: Origin, address: str) -> Connection:
+        context = self._tls_for(origin)
+        _, connection = await asyncio.get_running_loop().create_connection(
+            lambda: Connection(origin, self._census),
+            address,
+            origin.port,
+            ssl=context,
+            server_hostname=origin.host if context else None,
+        )
         return connection
 
     def _tls_for(self, origin: Origin) -> ssl.SSLContext | None:

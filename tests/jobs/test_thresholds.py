@@ -25,7 +25,11 @@ from farebox.domain.record import record_subject
 from farebox.jobs.thresholds import BATCH, REMEMBERED_MAX, ThresholdWatch
 from farebox.ports import Drawn, Resource, Thresholds
 from tests.support.builders import NOON, FixedClock, a_record, a_resource
-from tests.support.wings import open_store
+from tests.support.dynamo import dynamo_wing
+from tests.support.ministack import Ministack, ministack
+from tests.support.wings import Wing, local_wing, open_store
+
+__all__ = ["ministack"]
 
 HOUR = timedelta(hours=1)
 BUDGET = {"name": "b", "tokens": 100, "period": "day"}
@@ -73,7 +77,7 @@ class FailingThresholds:
 class Scene:
     """A policy with one budget over a store, and a watch behind it."""
 
-    store: LocalStore
+    store: Wing
     clock: FixedClock
     thresholds: FailingThresholds
     watch: ThresholdWatch
@@ -132,15 +136,24 @@ def a_store(folder: Path) -> Iterator[tuple[LocalStore, FixedClock]]:
 @asynccontextmanager
 async def a_scene(folder: Path, **fields: object) -> AsyncIterator[Scene]:
     with a_store(folder) as (store, clock):
-        thresholds = FailingThresholds(LocalThresholds(store.database))
-        watch = ThresholdWatch(thresholds, store.policies, store.reports, clock)
-        scene = Scene(store, clock, thresholds, watch)
-        await scene.policy(a_budget_resource(**fields))
-        yield scene
+        yield await a_scene_on(local_wing(store, clock), **fields)
 
 
-@pytest.fixture
-async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
+async def a_scene_on(wing: Wing, **fields: object) -> Scene:
+    thresholds = FailingThresholds(wing.thresholds)
+    watch = ThresholdWatch(thresholds, wing.policies, wing.reports, wing.clock)
+    scene = Scene(wing, wing.clock, thresholds, watch)
+    await scene.policy(a_budget_resource(**fields))
+    return scene
+
+
+@pytest.fixture(params=["local", "dynamodb"])
+async def scene(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Scene]:
+    if request.param == "dynamodb":
+        server: Ministack = request.getfixturevalue("ministack")
+        async with dynamo_wing(server.port) as wing:
+            yield await a_scene_on(wing)
+        return
     async with a_scene(tmp_path) as scene:
         yield scene
 

@@ -2,17 +2,20 @@
 
 import asyncio
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from farebox.adapters.aws.limits.limiter import CLEARED_FROM
+from farebox.adapters.aws.dynamodb.client import DynamoClient
+from farebox.adapters.aws.dynamodb.items import Items
+from farebox.adapters.aws.limits.limiter import CLEARED_FROM, DynamoRateLimits
 from farebox.adapters.aws.limits.marks import MARKS_MAX, TURN_S
 from farebox.adapters.aws.store import DynamoStore
 from farebox.adapters.local.rate_limits import LocalRateLimits
@@ -41,6 +44,24 @@ from tests.support.wings import open_store
 
 SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
 PER_SECOND = RateLimit("rps", a_scope(), LimitUnit.REQUESTS, 2, "second")
+
+
+class LongestExpression(DynamoClient):
+    """Measures what is sent."""
+
+    def __init__(self, client: DynamoClient) -> None:
+        self._client = client
+        self.longest = 0
+
+    async def call(self, operation: str, payload: Mapping[str, Any]) -> dict[str, Any]:
+        for action in payload.get("TransactItems", [{"Update": payload}]):
+            (body,) = action.values()
+            texts = (body.get(name, "") for name in ("UpdateExpression", "ConditionExpression"))
+            self.longest = max(self.longest, *map(len, texts))
+        return await self._client.call(operation, payload)
+
+    def token(self) -> str:
+        return self._client.token()
 
 
 def items_of(deployment: Deployment) -> list[dict[str, object]]:
@@ -304,6 +325,26 @@ async def test_an_item_that_everybody_writes_is_written_by_transactions_for_a_wh
             assert await is_admitted(limiter, Draw(wide, ""), at=clock.now())
         assert proxy.seen[-1] == "UpdateItem"
         assert await used(limiter, Draw(wide, ""), at=clock.now()) == MARKS_MAX + 12
+
+
+async def test_expressions_stay_below_their_four_kilobytes(
+    deployment: Deployment, transport: Http1Transport
+) -> None:
+    clock = FixedClock()
+    client = LongestExpression(deployment.client(transport, clock))
+    limiter = DynamoRateLimits(Items(client), deployment.names, clock)
+    wide, many = replace(PLACES, limit=500), replace(REQUESTS, limit=10**6)
+    places = [Draw(wide, "", member=f"r{number}") for number in range(300)]
+    for each in places:
+        assert await is_admitted(limiter, each, Draw(many, ""), at=clock.now())
+        clock.advance(timedelta(milliseconds=200))
+    await limiter.renew(places, clock.now() + 5 * MINUTE)
+    assert await used(limiter, place("nobody"), clock.now() + 4 * MINUTE) == 300
+    clock.advance(10 * MINUTE)
+    assert await is_admitted(limiter, Draw(wide, "", member="r"), Draw(many, ""), at=clock.now())
+    (item,) = items_of(deployment)
+    assert len(item[wide.key]["M"]) == 1  # type: ignore[index]  # JSON
+    assert 1_000 < client.longest < 4_096
 
 
 async def test_an_item_says_when_nobody_needs_it_any_more(

@@ -9,7 +9,7 @@ that fits under it needs to have read nothing.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeAlias, cast
@@ -27,8 +27,8 @@ USED = "used"
 KEPT = timedelta(days=2)
 """How long an item outlives what it counts: longer than a place is renewed while nobody else comes."""
 
-MAX_CLEARED = 90
-"""Entries that one write takes away: its expressions have 4 KB."""
+ENTRIES_OF_A_WRITE = 90
+"""So many that one write takes away or moves: its expressions have 4 KB."""
 
 Leases: TypeAlias = Mapping[LimitUnit, datetime]
 Entries: TypeAlias = Mapping[str, int]
@@ -47,6 +47,11 @@ class Counters:
     def name(self) -> str:
         """Tell items apart."""
         return cast(str, self.key["pk"])
+
+    def parts(self, size: int) -> Iterator[Counters]:
+        """Split a step on many draws into several."""
+        for start in range(0, len(self.draws), size):
+            yield Counters(self.key, self.draws[start : start + size])
 
     def levels(self, item: Item, now: datetime, leases: Leases, *, is_drawn: bool) -> dict[Draw, Level]:
         """Say where each draw stands by an item; `is_drawn` where the item has the draws already."""
@@ -91,7 +96,7 @@ class Counters:
     def clear_into(self, writing: Writing, item: Item, now: datetime) -> dict[Draw, list[int]]:
         """Have a write take stale entries away, if they are as they were read; give their amounts."""
         cleared: dict[Draw, list[int]] = {}
-        for draw, name, amount in self.stale(item, now)[:MAX_CLEARED]:
+        for draw, name, amount in self.stale(item, now)[:ENTRIES_OF_A_WRITE]:
             path = writing.path(draw.limit.key, name)
             writing.remove(path)
             writing.require(f"{path} = {writing.value(amount)}")

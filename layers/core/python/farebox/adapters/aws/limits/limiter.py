@@ -11,7 +11,7 @@ from datetime import datetime
 from farebox.adapters.aws.dynamodb.attributes import Item
 from farebox.adapters.aws.dynamodb.errors import Unmet
 from farebox.adapters.aws.dynamodb.items import Items
-from farebox.adapters.aws.limits.counters import Counters, Leases, grouped
+from farebox.adapters.aws.limits.counters import ENTRIES_OF_A_WRITE, Counters, Leases, grouped
 from farebox.adapters.aws.limits.marks import TURN_S, is_crowded, is_marked, mark
 from farebox.adapters.aws.limits.writing import Writing
 from farebox.adapters.aws.tables import TableNames
@@ -27,6 +27,7 @@ CLEARED_FROM = 60
 
 _RENEWED_AT_ONCE = 10
 _MARK_DIGITS = 10
+_REMEMBERED_MAX = 1_000
 
 
 class DynamoRateLimits:
@@ -58,14 +59,14 @@ class DynamoRateLimits:
 
     async def renew(self, draws: Sequence[Draw], lease_until: datetime) -> None:
         """Move the lease of members that are still there; never back. Each bucket is a step of its own."""
-        groups = grouped(draws)
-        for start in range(0, len(groups), _RENEWED_AT_ONCE):
+        parts = [part for group in grouped(draws) for part in group.parts(ENTRIES_OF_A_WRITE)]
+        for start in range(0, len(parts), _RENEWED_AT_ONCE):
             await asyncio.gather(
                 *(
                     self._write_what_is_left(
-                        [group], lambda group, item: group.renewal(self._table, lease_until, item)
+                        [part], lambda group, item: group.renewal(self._table, lease_until, item)
                     )
-                    for group in groups[start : start + _RENEWED_AT_ONCE]
+                    for part in parts[start : start + _RENEWED_AT_ONCE]
                 )
             )
 
@@ -165,6 +166,8 @@ class DynamoRateLimits:
         mark(writing, token, self._clock.now())
         item = await self._items.change(writing.action())
         if is_crowded(item):
+            if len(self._crowded_until_ms) >= _REMEMBERED_MAX:
+                self._crowded_until_ms.clear()
             self._crowded_until_ms[name] = self._clock.monotonic_ms() + TURN_S * 1000
         return item
 

@@ -13,6 +13,7 @@ from farebox.adapters.aws.tables import (
     BY_OVERRUN,
     BY_SESSION,
     BY_TIME,
+    CACHE,
     KEYS,
     ROLLUPS,
     USAGE,
@@ -34,11 +35,12 @@ def on_table(table: dynamodb.Table, *actions: str, indexes: Sequence[Index] = ()
 
 
 def proxy_rights(stack: Stack, storage: StorageStack) -> list[iam.PolicyStatement]:
-    """Read keys and policy, book, read provider credentials, and invoke the models of Bedrock that were asked
-    for.
+    """Read keys and policy, book, keep answers, read provider credentials, and invoke the models of Bedrock
+    that were asked for.
     """
     tables = storage.tables
     rights = [
+        on_table(tables[CACHE.name], "GetItem", "PutItem"),
         on_table(tables[KEYS.name], "GetItem", "BatchGetItem", "Query"),
         on_table(tables[BUDGETS.name], "GetItem", "BatchGetItem", "Query", *WRITE),
         on_table(tables[USAGE.name], "GetItem", *APPEND),

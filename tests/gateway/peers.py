@@ -10,7 +10,8 @@ from datetime import datetime
 from farebox.domain.budget import Shortage, Touch
 from farebox.domain.errors import StoreFault, UpstreamCut
 from farebox.domain.record import RequestRecord
-from farebox.ports import Hold, Ledger
+from farebox.domain.routing.caching import CacheEntry
+from farebox.ports import Hold, Ledger, ResponseCache
 from farebox.wire.http import Headers, HttpRequest, Timeouts
 from tests.support.builders import FixedClock
 from tests.support.upstream import Reply, sse_message, usage
@@ -131,6 +132,33 @@ class FaultyLedger:
     def _after(self, name: str) -> None:
         if name in self.lost:
             raise StoreFault("the answer was lost")
+
+
+class FaultyCache:
+    """A cache whose named methods raise `StoreFault`, and which goes on only while it may."""
+
+    def __init__(self, cache: ResponseCache) -> None:
+        self.cache = cache
+        self.failing: set[str] = set()
+        self.calls: list[str] = []
+        self.may_get, self.may_put = asyncio.Event(), asyncio.Event()
+        self.may_get.set()
+        self.may_put.set()
+
+    async def get(self, key: bytes, now: datetime) -> CacheEntry | None:
+        self._before("get")
+        await self.may_get.wait()
+        return await self.cache.get(key, now)
+
+    async def put(self, key: bytes, entry: CacheEntry) -> bool:
+        self._before("put")
+        await self.may_put.wait()
+        return await self.cache.put(key, entry)
+
+    def _before(self, name: str) -> None:
+        self.calls.append(name)
+        if name in self.failing:
+            raise StoreFault("the disk is on fire")
 
 
 class CountingRandomness:

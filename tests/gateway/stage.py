@@ -24,6 +24,7 @@ from farebox.adapters.price_data import PriceData
 from farebox.domain.event import Event, RequestFinished
 from farebox.domain.identity import GatewayKey
 from farebox.domain.record import RequestRecord
+from farebox.gateway.caching.cache import AnswerCache
 from farebox.gateway.charging.backlog import Backlog
 from farebox.gateway.charging.known_inputs import KnownInputs
 from farebox.gateway.charging.leases import Leases
@@ -45,7 +46,7 @@ from farebox.ports import BucketStanding, Hold
 from farebox.providers.demo.transport import DemoTransport
 from farebox.providers.registry import Providers
 from farebox.wire.http import Headers, Timeouts
-from tests.gateway.peers import CountingRandomness, FaultyLedger, ScriptedTransport
+from tests.gateway.peers import CountingRandomness, FaultyCache, FaultyLedger, ScriptedTransport
 from tests.support.builders import FixedClock
 
 SECRET = "sk-ant-api03-of-the-provider"
@@ -99,6 +100,7 @@ class Stage:
     clock: FixedClock
     store: LocalStore
     ledger: FaultyLedger
+    cache: FaultyCache
     upstream: ScriptedTransport
     gateway: Gateway
     leases: Leases
@@ -201,6 +203,7 @@ async def a_stage(
         applied = await apply_document(parse_policy(file or a_file()), stage.admin, actor="test")
         stage.keys.update({issued.key.name: issued.secret for issued in applied.created_keys})
         yield stage
+        await stage.gateway.cache.drain()
         await stage.events.drain()
         assert await stage.store.reports.verify() == []
     finally:
@@ -211,7 +214,8 @@ def _wired(
     store: LocalStore, clock: FixedClock, terms: HoldTerms, listeners: tuple[Callable[[Event], None], ...]
 ) -> Stage:
     finished: list[RequestRecord] = []
-    ledger, transport, randomness = FaultyLedger(store.ledger), ScriptedTransport(), CountingRandomness()
+    ledger, cache = FaultyLedger(store.ledger), FaultyCache(store.cache)
+    transport, randomness = ScriptedTransport(), CountingRandomness()
 
     def remember(event: Event) -> None:
         if isinstance(event, RequestFinished):
@@ -234,6 +238,7 @@ def _wired(
         settler=Settler(ledger, events, leases, prices, inputs, backlog, status_of),
         inputs=inputs,
         limits=Limits(LocalRateLimits(store.database), clock, terms.lease_ms),
+        cache=AnswerCache(cache, clock),
         leases=leases,
         trying=Trying(Sender(providers, silence_ms=15_000), prices, Patience(), clock, randomness),
         clock=clock,
@@ -244,6 +249,7 @@ def _wired(
         clock=clock,
         store=store,
         ledger=ledger,
+        cache=cache,
         upstream=transport,
         gateway=gateway,
         leases=leases,

@@ -52,6 +52,8 @@ def test_a_request_is_one_line_with_everything_that_was_charged() -> None:
         "agent_id": "agent_1",
         "upstream_request_id": "up_1",
         "attempts": 1,
+        "cache_status": "disabled",
+        "saved_usd": "0",
     }
 
 

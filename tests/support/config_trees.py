@@ -40,7 +40,9 @@ leaves = st.builds(
     retry=st.builds(Retry, st.integers(0, 5), statuses, st.booleans()),
     timeout_ms=st.none() | st.integers(1, 1_800_000),
     cache=st.none()
-    | st.builds(CacheRule, st.sampled_from(["simple", "semantic"]), st.none() | st.integers(1, 99)),
+    | st.builds(
+        CacheRule, st.sampled_from(["simple", "semantic"]), st.none() | st.integers(1, 99), st.booleans()
+    ),
     params=st.builds(Params, params, params, st.lists(words, max_size=2).map(tuple)),
     forward_headers=st.lists(words, max_size=2).map(tuple),
     breaker=st.none()
@@ -183,7 +185,12 @@ def _written_leaf(leaf: Leaf) -> Json:
         "custom_host": leaf.custom_host,
     }
     if leaf.cache is not None:
-        document["cache"] = {"mode": leaf.cache.mode, "max_age": leaf.cache.max_age_s}
+        rule = leaf.cache
+        document["cache"] = {
+            "mode": rule.mode,
+            "max_age": rule.max_age_s,
+            "across_workspaces": rule.is_shared,
+        }
     if leaf.breaker is not None:
         document["cb_config"] = _written_breaker(leaf.breaker)
     return document

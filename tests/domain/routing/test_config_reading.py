@@ -95,6 +95,7 @@ def test_a_retry_names_the_statuses_that_are_tried_again() -> None:
         ("semantic", CacheRule("semantic")),
         ({"mode": "simple"}, CacheRule()),
         ({"mode": "semantic", "max_age": 60}, CacheRule("semantic", 60)),
+        ({"mode": "simple", "across_workspaces": True}, CacheRule(is_shared=True)),
     ],
 )
 def test_a_cache_is_a_word_or_an_object(cache: object, expected: CacheRule) -> None:

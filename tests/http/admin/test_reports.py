@@ -77,6 +77,8 @@ async def test_a_request_row_has_every_field(plane: Plane, path: str) -> None:
                 "trace_id": "trace_1",
                 "error_type": None,
                 "overrun_usd": "0",
+                "cache_status": "disabled",
+                "saved_usd": "0",
             }
         ],
         "next": None,

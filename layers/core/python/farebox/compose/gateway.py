@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from farebox.compose.settings import Settings
 from farebox.domain.price import PriceBook
+from farebox.gateway.caching.cache import AnswerCache
 from farebox.gateway.charging.backlog import Backlog
 from farebox.gateway.charging.known_inputs import KnownInputs
 from farebox.gateway.charging.leases import Leases
@@ -17,7 +18,17 @@ from farebox.gateway.route import Trying
 from farebox.gateway.routing.patience import Patience
 from farebox.gateway.routing.sending import Sender
 from farebox.gateway.settle import Settler
-from farebox.ports import Clock, EventBus, Keys, Ledger, Policies, Randomness, RateLimiter, Secrets
+from farebox.ports import (
+    Clock,
+    EventBus,
+    Keys,
+    Ledger,
+    Policies,
+    Randomness,
+    RateLimiter,
+    ResponseCache,
+    Secrets,
+)
 from farebox.providers.demo.transport import DemoTransport
 from farebox.providers.registry import Providers
 from farebox.wire.http import Timeouts, Transport
@@ -36,15 +47,19 @@ class GatewayPorts:
     transport: Transport
     clock: Clock
     randomness: Randomness
+    cache: ResponseCache | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class WiredGateway:
-    """The pipeline, and what has to run behind its requests: leases and the backlog."""
+    """The pipeline, and what has to run behind its requests: leases, the backlog, and the cache that answers
+    are put into.
+    """
 
     gateway: Gateway
     leases: Leases
     backlog: Backlog
+    cache: AnswerCache
 
 
 def wire_gateway(
@@ -55,6 +70,7 @@ def wire_gateway(
     providers = Providers(ports.transport, {"demo": DemoTransport()}, _timeouts(settings))
     lease_ms = settings.hold_lease_s * 1000
     leases, backlog = Leases(ports.ledger, ports.clock, lease_ms), Backlog(ports.ledger)
+    cache = AnswerCache(ports.cache, ports.clock, max_age_s=settings.cache_max_age_s)
     gateway = Gateway(
         keys=ports.keys,
         policies=ports.policies,
@@ -65,13 +81,14 @@ def wire_gateway(
         settler=Settler(ports.ledger, ports.events, leases, prices, inputs, backlog, status_of),
         inputs=inputs,
         limits=Limits(ports.rate_limiter, ports.clock, lease_ms),
+        cache=cache,
         leases=leases,
         trying=Trying(Sender(providers, settings.ping_ms), prices, Patience(), ports.clock, ports.randomness),
         clock=ports.clock,
         randomness=ports.randomness,
         terms=HoldTerms(lease_ms, settings.hold_wait_ms),
     )
-    return WiredGateway(gateway, leases, backlog)
+    return WiredGateway(gateway, leases, backlog, cache)
 
 
 def _timeouts(settings: Settings) -> Timeouts:

@@ -18,6 +18,7 @@ from farebox.compose.alerts import LocalAlerts, local_alerts
 from farebox.compose.gateway import GatewayPorts, wire_gateway
 from farebox.compose.settings import Settings
 from farebox.domain.routing.hosts import AddressRule
+from farebox.gateway.caching.cache import AnswerCache
 from farebox.gateway.charging.backlog import Backlog
 from farebox.gateway.charging.leases import Leases
 from farebox.gateway.pipeline import Gateway
@@ -38,6 +39,7 @@ class LocalGateway:
     events: LocalEventBus
     leases: Leases
     backlog: Backlog
+    cache: AnswerCache
     sweeper: Sweeper
     alerts: LocalAlerts
     spending: LocalSpendingHistory
@@ -48,6 +50,7 @@ class LocalGateway:
     async def close(self) -> None:
         """Tell listeners the last news, then let go of sockets and of the store."""
         await self.backlog.settle()
+        await self.cache.drain()
         await self.events.drain()
         await self.transport.aclose()
         self.store.close()
@@ -65,9 +68,8 @@ def open_local(
 
     Raises `StoreFault`.
     """
-    clock, randomness = SystemClock(), SystemRandomness()
-    metrics = Metrics()
-    store = LocalStore.open(data / DATABASE_FILE, clock)
+    clock, randomness, metrics = SystemClock(), SystemRandomness(), Metrics()
+    store = LocalStore.open(data / DATABASE_FILE, clock, cache_bytes_max=settings.cache_max_bytes)
     chosen_hosts = AddressRule(settings.trusted_hosts)
     transport = Http1Transport(ssl.create_default_context(), chosen_hosts=chosen_hosts)
     alerts = local_alerts(store, clock, transport, webhook_url=settings.webhook_url, write_log=write_log)
@@ -83,6 +85,7 @@ def open_local(
             transport=transport,
             clock=clock,
             randomness=randomness,
+            cache=store.cache if settings.cache_max_bytes else None,
         ),
         settings,
         PriceData().book(),
@@ -95,6 +98,7 @@ def open_local(
         events=events,
         leases=wired.leases,
         backlog=wired.backlog,
+        cache=wired.cache,
         sweeper=Sweeper(store.ledger, store.policies, events, clock),
         alerts=alerts,
         spending=LocalSpendingHistory(store.database),

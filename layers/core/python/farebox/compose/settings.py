@@ -9,6 +9,7 @@ from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from farebox.domain.errors import ConfigInvalid
+from farebox.domain.routing.caching import MAX_AGE_S_DEFAULT, MAX_AGE_S_MAX
 from farebox.domain.routing.hosts import pattern_fault
 
 PREFIX = "FAREBOX_"
@@ -35,6 +36,8 @@ class Settings:
     webhook_url: str | None = None
     bucket_shards: int = 8
     trusted_hosts: tuple[str, ...] = ()
+    cache_max_age_s: int = MAX_AGE_S_DEFAULT
+    cache_max_bytes: int = 268_435_456
 
     def __repr__(self) -> str:
         return "Settings(...)"
@@ -135,6 +138,12 @@ VARIABLES: Mapping[str, Variable] = {
         _hosts,
         "Hosts that a `custom_host` may lead to although their addresses are private, such as "
         "`localhost:11434,*.models.corp.example`; a laptop needs it for its own machine",
+    ),
+    "cache_max_age_s": Variable(
+        _whole(1, MAX_AGE_S_MAX), "How long a cached answer is good where its config does not say"
+    ),
+    "cache_max_bytes": Variable(
+        _whole(0, 1_099_511_627_776), "Room for cached answers on this machine, compressed; 0 keeps none"
     ),
 }
 

@@ -103,7 +103,8 @@ class Option:
 class Plan:
     """Immutable. `tree` and `chooser` say in which order targets are tried, and `option_of` gives what one of
     them means for this request, as of one policy; it raises a `Refusal` where key, workspace or provider do
-    not admit it. `model` is as asked for, without the provider's name.
+    not admit it. `model` is as asked for, without the provider's name. `may_override` says that the caller
+    may choose what a config would say.
     """
 
     request_id: str
@@ -115,3 +116,4 @@ class Plan:
     tree: Node
     chooser: Chooser
     option_of: Callable[[Leaf], Option]
+    may_override: bool = False

@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from farebox.domain.budget import Budget, Subject, Touch, Unit, added_up, subject_of, touches
+from farebox.domain.routing.caching import CacheStatus
 from farebox.domain.usage import CostStatus, Usage, used_tokens
 
 
@@ -17,7 +18,8 @@ class Outcome(StrEnum):
     FINISHED the answer reached its proper end · REFUSED farebox said no before sending · UPSTREAM_ERROR the
     provider answered with an error or could not be reached · UPSTREAM_CUT the answer broke off · CLIENT_GONE
     the caller left · BUDGET_CUT farebox ended the answer because money ran out · STOPPED the process was
-    told to stop · EXPIRED the process died and the sweeper booked what was held.
+    told to stop · EXPIRED the process died and the sweeper booked what was held · CACHED the answer was one
+    that was given before.
     """
 
     FINISHED = "finished"
@@ -28,6 +30,12 @@ class Outcome(StrEnum):
     BUDGET_CUT = "budget_cut"
     STOPPED = "stopped"
     EXPIRED = "expired"
+    CACHED = "cached"
+
+    @property
+    def is_success(self) -> bool:
+        """Whether the caller got a whole answer."""
+        return self in (Outcome.FINISHED, Outcome.CACHED)
 
 
 class Billing(StrEnum):
@@ -63,7 +71,7 @@ class RequestRecord:
 
     `overrun_picodollars` is what was booked beyond what was held. `rates` are the unit prices used,
     picodollars as decimal text by token class. `exhausted_budget` names the budget that refused the request
-    for want of what is left.
+    for want of what is left. `saved_picodollars` is what the answer cost when it was not yet in the cache.
     """
 
     id: str
@@ -95,6 +103,13 @@ class RequestRecord:
     rates: Mapping[str, str] = field(default_factory=dict)
     error_type: str | None = None
     exhausted_budget: str | None = None
+    cache_status: CacheStatus = CacheStatus.DISABLED
+    saved_picodollars: int = 0
+
+    @property
+    def is_error(self) -> bool:
+        """Whether it counts as failed in reports."""
+        return self.status >= 400 or not self.outcome.is_success
 
 
 def record_subject(record: RequestRecord) -> Subject:

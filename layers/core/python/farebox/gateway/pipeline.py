@@ -1,4 +1,4 @@
-"""One request, on one page: authenticate, resolve, limit, reserve, route, relay, settle, emit."""
+"""One request, on one page: authenticate, resolve, limit, look up, reserve, route, relay, settle, emit."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from farebox.domain.config import Policy
 from farebox.domain.errors import CredentialUnavailable, Refusal, UpstreamCut
 from farebox.domain.plan import Caller, Option, Plan
 from farebox.domain.price import ListedModel, PriceBook
+from farebox.domain.routing.caching import CacheEntry
 from farebox.gateway.authenticate import authenticate, with_metadata
+from farebox.gateway.caching.cache import AnswerCache, Lookup
 from farebox.gateway.charging.hidden_output import HiddenOutput
 from farebox.gateway.charging.journal import Journal
 from farebox.gateway.charging.known_inputs import KnownInputs
@@ -29,7 +31,7 @@ from farebox.gateway.settle import Settler
 from farebox.gateway.stream import Answer, MeteredStream
 from farebox.ports import Clock, Keys, Ledger, Policies, Randomness, Secrets
 from farebox.providers.registry import Providers
-from farebox.wire.http import HttpAnswer
+from farebox.wire.http import Headers, HttpAnswer
 from farebox.wire.limit_headers import with_limits
 from farebox.wire.messages import MessagesHead, read_head
 
@@ -48,6 +50,7 @@ class Gateway:
     leases: Leases
     inputs: KnownInputs
     limits: Limits
+    cache: AnswerCache
     trying: Trying
     clock: Clock
     randomness: Randomness
@@ -79,11 +82,15 @@ class Gateway:
         """Admit the request at one target after another, each at its own price, until one answers."""
         attempts = Attempts(plan, journal, self.trying)
         admission: Admission | None = None
+        lookup: Lookup | None = None
         while (option := await attempts.next()) is not None:
             try:
                 call = await outgoing_call(journal.request, option, plan.caller, self.secrets)
                 admission = await self.limits.admit(plan.request_id, option, admission, journal.spent)
                 journal.admission = admission
+                lookup = await self.cache.look_up(option, call, journal, lookup)
+                if lookup.entry is not None:
+                    return await self._replay(lookup.entry, journal)
                 journal.hold = await reserve(option, journal, self.ledger, self.clock, self.terms)
                 self.leases.keep(journal.hold)
                 source = await attempts.send(option, call)
@@ -91,26 +98,34 @@ class Gateway:
                 attempts.refused(refusal)
             else:
                 if source is not None:
-                    return await self._relay(source, option, journal)
+                    return await self._relay(source, option, journal, lookup)
         return await self._relay(*attempts.last_word(), journal)
 
-    async def _relay(self, source: HttpAnswer, option: Option, journal: Journal) -> Answer:
-        headers = answer_headers(source, journal.caller, journal.request)
-        if journal.admission is not None:
-            headers = with_limits(headers, journal.admission.headers)
+    async def _replay(self, entry: CacheEntry, journal: Journal) -> Answer:
+        """Give an answer again that was given before, byte for byte; it settles before it begins."""
+        await self.settler.cached(journal, entry)
+        return Answer(entry.status, _answer_headers(list(entry.headers), journal), entry.body)
+
+    async def _relay(
+        self, source: HttpAnswer, option: Option, journal: Journal, lookup: Lookup | None = None
+    ) -> Answer:
+        headers = _answer_headers(source.headers, journal)
         if not is_event_stream(source):
             body = await read_whole(source)
             if breaks_off(source, body):
                 raise UpstreamCut("the provider", "its JSON ends too soon")
             await self.settler.answered(journal, source, body)
+            self.cache.keep(source, body, journal, lookup)
             return Answer(source.status, headers, body)
         journal.first_byte()
+        source = self.cache.recorded(source, lookup)
         meter = StreamMeter(HiddenOutput(self.clock.monotonic_ms) if option.quote.thinks else None)
+        finish = partial(self.settler.streamed, journal, meter, source)
         stream = MeteredStream(
             source,
             meter,
             Quota(option, journal, self.ledger, self.clock, lease_ms=self.terms.lease_ms),
-            finish=partial(self.settler.streamed, journal, meter, source),
+            finish=self.cache.kept_after(finish, source, meter, journal, lookup),
             exhaust=partial(mark_exhausted, ledger=self.ledger),
             cancel_stops_billing=self.providers.of(option.target.provider).cancel_stops_billing,
         )
@@ -124,7 +139,7 @@ class Gateway:
         head = read_head(body)
         plan = self._resolved(request, body, head, caller, policy)
         source = await count_at_targets(plan, request, self.providers, self.secrets)
-        headers = answer_headers(source, caller, request)
+        headers = answer_headers(source.headers, caller, request)
         return Answer(source.status, headers, await read_whole(source))
 
     async def models(self, request: IncomingRequest) -> tuple[ListedModel, ...]:
@@ -147,3 +162,8 @@ class Gateway:
             randomness=self.randomness,
             now=self.clock.now(),
         )
+
+
+def _answer_headers(headers: Headers, journal: Journal) -> Headers:
+    told = answer_headers(headers, journal.caller, journal.request)
+    return told if journal.admission is None else with_limits(told, journal.admission.headers)

@@ -50,6 +50,7 @@ def resolve(
         tree=targets.tree,
         chooser=RequestChooser(session_id, caller.key.id, head, facts_of(request, head, caller), randomness),
         option_of=options.of,
+        may_override=targets.may_override,
     )
 
 

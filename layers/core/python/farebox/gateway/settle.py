@@ -14,6 +14,7 @@ from farebox.domain.event import RequestFinished
 from farebox.domain.plan import Option
 from farebox.domain.price import PriceBook
 from farebox.domain.record import Outcome, RequestRecord
+from farebox.domain.routing.caching import CacheEntry
 from farebox.gateway.charging.backlog import Backlog
 from farebox.gateway.charging.journal import Journal
 from farebox.gateway.charging.known_inputs import KnownInputs
@@ -102,6 +103,13 @@ class Settler:
             upstream_request_id=upstream_request_id(source),
         )
         await self._settle(journal, outcome, source.status, error_type=meter.error_type)
+
+    async def cached(self, journal: Journal, entry: CacheEntry) -> None:
+        """Settle an answer that was given before, before the client gets it: it draws on no budget."""
+        journal.found_in_cache(entry.cost_picodollars)
+        if journal.option is not None:
+            self.inputs.learn(journal.option.conversation, entry.usage.prompt_tokens)
+        await self._settle(journal, Outcome.CACHED, entry.status)
 
     def _learn(self, option: Option, reading: Reading) -> None:
         if reading.is_exact:

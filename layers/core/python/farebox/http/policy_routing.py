@@ -9,7 +9,9 @@ from decimal import Decimal
 from farebox.domain.routing.finding import Finding
 from farebox.domain.routing.reading import read_config
 
-_NOT_YET = ("cache", "cb_config")
+_NOT_YET = ("cb_config",)
+
+SEMANTIC = "'semantic' looks for exactly the same request, as Portkey does on /v1/messages"
 
 
 def read_routing(value: object) -> dict[str, object]:
@@ -59,6 +61,9 @@ def _not_applied(node: Mapping[str, object], path: str) -> Iterator[Finding]:
     for name in _NOT_YET:
         if node.get(name) is not None:
             yield Finding(f"{path}.{name}", "is not applied by this version", is_error=False)
+    cache = node.get("cache")
+    if (cache.get("mode") if isinstance(cache, Mapping) else cache) == "semantic":
+        yield Finding(f"{path}.cache.mode", SEMANTIC, is_error=False)
     targets = node.get("targets")
     for index, target in enumerate(targets if isinstance(targets, list) else ()):
         yield from _not_applied(target, f"{path}.targets[{index}]")

@@ -54,4 +54,6 @@ def request_line(record: RequestRecord) -> dict[str, object]:
         "agent_id": record.agent_id,
         "upstream_request_id": record.upstream_request_id,
         "attempts": len(record.attempts),
+        "cache_status": record.cache_status.value,
+        "saved_usd": usd_text(record.saved_picodollars),
     }

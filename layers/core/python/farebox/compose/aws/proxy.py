@@ -57,6 +57,7 @@ class Proxy:
 
     async def _finish(self) -> None:
         await self.wired.backlog.settle()
+        await self.wired.cache.drain()
         await self.events.drain()
 
 
@@ -97,6 +98,7 @@ def _wire(environment: Mapping[str, str], settings: Settings, write: Callable[[s
             transport=aws.transport,
             clock=aws.clock,
             randomness=aws.randomness,
+            cache=aws.store.cache,
         ),
         settings,
         prices,

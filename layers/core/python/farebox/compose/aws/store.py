@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from farebox.adapters.aws.dynamodb.client import DynamoClient, Service
 from farebox.adapters.aws.dynamodb.credentials import CredentialSource
+from farebox.adapters.aws.services.objects import BucketObjects
 from farebox.adapters.aws.services.role import role_credentials
 from farebox.adapters.aws.store import DynamoStore
 from farebox.adapters.clock import SystemClock, SystemRandomness
@@ -48,8 +49,24 @@ def open_store(deployment: Deployment, environment: Mapping[str, str]) -> AwsSto
     credentials = role_credentials(environment, transport, clock)
     service = Service(service_origin(deployment, "dynamodb"), deployment.region)
     client = DynamoClient(transport, service, credentials, clock=clock, randomness=randomness)
-    store = DynamoStore.over(client, deployment.tables, clock, shards=settings.bucket_shards)
+    objects = _objects(deployment, transport, credentials, clock)
+    store = DynamoStore.over(client, deployment.tables, clock, shards=settings.bucket_shards, objects=objects)
     return AwsStore(store, clock, randomness, transport, credentials, deployment)
+
+
+def _objects(
+    deployment: Deployment, transport: Http1Transport, credentials: CredentialSource, clock: SystemClock
+) -> BucketObjects | None:
+    if deployment.cache_bucket is None:
+        return None
+    return BucketObjects(
+        transport,
+        service_origin(deployment, "s3"),
+        deployment.region,
+        credentials,
+        clock,
+        bucket=deployment.cache_bucket,
+    )
 
 
 def service_origin(deployment: Deployment, service: str) -> Origin:

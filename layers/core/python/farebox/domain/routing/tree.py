@@ -29,10 +29,13 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class CacheRule:
-    """Whether answers are kept. `max_age_s` is None for the deployment's default."""
+    """Whether answers are kept. `max_age_s` is None for the deployment's default; `is_shared` says that other
+    workspaces may have them too, whose configs say the same.
+    """
 
     mode: str = "simple"
     max_age_s: int | None = None
+    is_shared: bool = False
 
 
 @dataclass(frozen=True, slots=True)

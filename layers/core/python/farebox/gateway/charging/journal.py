@@ -11,6 +11,7 @@ from farebox.domain.budget import Touch
 from farebox.domain.plan import Caller, Option, Plan
 from farebox.domain.price import PriceBook
 from farebox.domain.record import Attempt, Billing, Outcome, RequestRecord
+from farebox.domain.routing.caching import CacheStatus
 from farebox.domain.usage import Cost, CostStatus, Served, Usage
 from farebox.gateway.charging.amounts import Spent, booked_touches, overrun_picodollars
 from farebox.gateway.charging.meter import Reading
@@ -55,6 +56,8 @@ class Journal:
     dispatched_ms: int = 0
     first_byte_ms: int | None = None
     exhausted_budget: str | None = None
+    cache_status: CacheStatus = CacheStatus.DISABLED
+    saved_picodollars: int = 0
     is_finished: bool = False
 
     def dispatched(self) -> None:
@@ -104,6 +107,16 @@ class Journal:
             )
         )
         self.dispatched_at = None
+
+    def found_in_cache(self, saved_picodollars: int | None) -> None:
+        """The answer was there already: it costs nothing, and counts as one request where requests are
+        limited.
+        """
+        if self.option is None:
+            raise RuntimeError("an answer without a target")
+        self.first_byte()
+        self.saved_picodollars = saved_picodollars or 0
+        self.spent.append(Spent(self.option, None, 0, was_sent=True))
 
     def _cost(
         self, prices: PriceBook, option: Option, reading: Reading | None, fold: UsageFold | None, at: datetime
@@ -198,6 +211,8 @@ class Journal:
             rates=self.costs[-1].rates if self.costs else {},
             error_type=error_type,
             exhausted_budget=self.exhausted_budget,
+            cache_status=self.cache_status,
+            saved_picodollars=self.saved_picodollars,
         )
 
 

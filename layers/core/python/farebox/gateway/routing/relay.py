@@ -92,9 +92,9 @@ def is_event_stream(source: HttpAnswer) -> bool:
     return is_success(source.status) and content_type.startswith(b"text/event-stream")
 
 
-def answer_headers(source: HttpAnswer, caller: Caller, request: IncomingRequest) -> Headers:
+def answer_headers(headers: Headers, caller: Caller, request: IncomingRequest) -> Headers:
     """Give the provider's headers that travel on, and ours in both spellings."""
-    headers = client_headers(source.headers)
+    headers = client_headers(headers)
     if find(headers, b"request-id") is None:
         headers.append((b"request-id", request.request_id.encode()))
     return headers + own_headers(caller, request)

@@ -44,6 +44,11 @@ class Targets:
     workspace: Workspace
     policy: Policy
 
+    @property
+    def may_override(self) -> bool:
+        """Whether the caller may choose what a config would say."""
+        return _may_override(self.caller, self.workspace)
+
     def target(self, leaf: Leaf) -> Target:
         """Give provider and model of a leaf. Raises `PolicyRefused` and `ProviderUnresolved`."""
         name, model = self._asked_for(leaf)

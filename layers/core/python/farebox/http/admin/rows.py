@@ -94,6 +94,8 @@ def request_row(record: RequestRecord) -> Row:
         "trace_id": record.trace_id,
         "error_type": record.error_type,
         "overrun_usd": usd_text(record.overrun_picodollars),
+        "cache_status": str(record.cache_status),
+        "saved_usd": usd_text(record.saved_picodollars),
     }
 
 

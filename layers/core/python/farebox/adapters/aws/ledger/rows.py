@@ -111,11 +111,6 @@ def is_expired(item: Item) -> bool:
     return item["outcome"] == Outcome.EXPIRED.value
 
 
-def is_error(record: RequestRecord) -> bool:
-    """Say whether a request counts as failed in reports."""
-    return record.status >= 400 or record.outcome is not Outcome.FINISHED
-
-
 def is_place(text: str) -> bool:
     """Say whether a text can be the place of a row."""
     return _PLACE(text) is not None
@@ -152,7 +147,7 @@ def _item(row_id: str, kind: str, record: RequestRecord, entries: Entries, stamp
         "session_id": record.session_id,
         "metadata": json_text(record.metadata) if record.metadata else None,
         "outcome": record.outcome.value,
-        "is_error": is_error(record),
+        "is_error": record.is_error,
         "input_tokens": usage.input_tokens,
         "cache_read_tokens": usage.cache_read_tokens,
         "cache_write_5m_tokens": usage.cache_write_5m_tokens,

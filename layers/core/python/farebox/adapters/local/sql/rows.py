@@ -11,7 +11,7 @@ import msgspec
 from farebox.adapters.local.sql.buckets import BucketKey, Movement, key_of
 from farebox.adapters.local.sql.codec import json_text, microseconds
 from farebox.domain.budget import Touch
-from farebox.domain.record import Outcome, RequestRecord
+from farebox.domain.record import RequestRecord
 
 _entries = msgspec.json.Decoder(list[tuple[str, str, str, str, int]]).decode
 
@@ -81,7 +81,7 @@ def _record_columns(
         record.session_id,
         json_text(record.metadata),
         record.outcome.value,
-        record.status >= 400 or record.outcome is not Outcome.FINISHED,
+        record.is_error,
         usage.input_tokens,
         usage.cache_read_tokens,
         usage.cache_write_5m_tokens,

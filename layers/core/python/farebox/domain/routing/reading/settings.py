@@ -6,13 +6,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from farebox.domain.routing.caching import MAX_AGE_S_MAX
 from farebox.domain.routing.hosts import url_fault
 from farebox.domain.routing.reading.fields import Fields, whole_number
 from farebox.domain.routing.tree import BreakerRule, CacheRule, Params, Retry
 
 ATTEMPTS_MAX = 5
 TIMEOUT_MS_MAX = 1_800_000
-CACHE_AGE_S_MAX = 7_776_000
 COOLDOWN_MS_MAX = 86_400_000
 PARAMS_MAX = 100
 FORWARD_HEADERS_MAX = 20
@@ -132,12 +132,13 @@ def _cache(fields: Fields) -> CacheRule | None:
     inner = fields.inner("cache")
     if inner is None:
         return None
-    mode, max_age_s = inner.text("mode"), inner.whole("max_age", 1, CACHE_AGE_S_MAX)
+    mode, max_age_s = inner.text("mode"), inner.whole("max_age", 1, MAX_AGE_S_MAX)
+    is_shared = inner.flag("across_workspaces") or False
     inner.close()
     if mode not in CACHE_MODES:
         inner.error("mode", f"must be one of {', '.join(CACHE_MODES)}")
         return None
-    return CacheRule(mode, max_age_s)
+    return CacheRule(mode, max_age_s, is_shared)
 
 
 def _custom_host(fields: Fields) -> str | None:

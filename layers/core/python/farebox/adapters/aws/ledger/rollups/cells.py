@@ -16,7 +16,6 @@ from farebox.adapters.aws.codec import json_text
 from farebox.adapters.aws.dynamodb.actions import Action, Key, put, update
 from farebox.adapters.aws.dynamodb.attributes import Value
 from farebox.adapters.aws.ledger.rollups.spans import Span, SpanKind, span_at
-from farebox.adapters.aws.ledger.rows import is_error
 from farebox.adapters.aws.tables import EXPIRES_AT
 from farebox.domain.record import RequestRecord
 from farebox.ports.behind import LedgerRow
@@ -135,7 +134,7 @@ def _amounts(record: RequestRecord, sign: int) -> Counter[str]:
     usage = record.usage
     amounts = {
         "requests": 1,
-        "errors": int(is_error(record)),
+        "errors": int(record.is_error),
         "input_tokens": usage.input_tokens,
         "cache_read_tokens": usage.cache_read_tokens,
         "cache_write_5m_tokens": usage.cache_write_5m_tokens,

@@ -13,6 +13,7 @@ import httpx2
 from farebox.adapters.local.keys import LocalKeys
 from farebox.adapters.local.sql.spending import LocalSpendingHistory
 from farebox.adapters.local.store import LocalStore
+from farebox.adapters.price_data import PriceData
 from farebox.domain.errors import Conflict, NotFound
 from farebox.domain.identity import GatewayKey, key_hash
 from farebox.http.admin.app import build_admin_app
@@ -104,6 +105,7 @@ def admin_ports(store: LocalStore, clock: FixedClock) -> AdminPorts:
         randomness=CountingBytes(),
         metrics=lambda: "farebox_requests_total 7\n",
         spending=LocalSpendingHistory(store.database),
+        prices=PriceData().book(),
     )
 
 

@@ -76,3 +76,29 @@ async def test_a_credential_that_this_gateway_cannot_read_is_a_warning(plane: Pl
         "it reads caller, env:, file:"
     )
     assert told["warnings"] == ([warning] if credential.startswith("secretsmanager") else [])
+
+
+async def test_a_price_that_is_far_from_the_list_is_a_warning_at_its_path(plane: Plane) -> None:
+    prices = {
+        "multiplier": 0.0009,
+        "models": {
+            "claude-sonnet-4-5": {"input": 0.000003, "output": 15, "cache_read": 0},
+            "claude-Opus-4-5": {"input": 5, "output": 25_000},
+            "my-own": {"input": 0.000003, "output": 1_000_000},
+        },
+    }
+    file = {"providers": [{"slug": "a", "type": "anthropic", "credential": "caller", "prices": prices}]}
+    warnings, _ = await applied(plane, file)
+    assert warnings == [
+        "providers[0].prices.models.claude-sonnet-4-5.input: is 0.000003 where the list has"
+        " 3 USD; prices are for a million tokens",
+        "providers[0].prices.models.claude-opus-4-5.output: is 25000 where the list has"
+        " 25 USD; prices are for a million tokens",
+        "providers[0].prices.multiplier: is 0.0009, so that a dollar of the list counts as $0.0009",
+    ]
+
+
+async def test_a_price_that_was_negotiated_is_no_warning(plane: Plane) -> None:
+    prices = {"multiplier": 0.8, "models": {"claude-sonnet-4-5": {"input": 0.3, "output": 150}}}
+    file = {"providers": [{"slug": "a", "type": "anthropic", "credential": "caller", "prices": prices}]}
+    assert (await applied(plane, file))[0] == []

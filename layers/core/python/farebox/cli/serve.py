@@ -214,6 +214,7 @@ def admin_ports(local: LocalGateway) -> AdminPorts:
         randomness=local.randomness,
         metrics=local.metrics.text,
         spending=local.spending,
+        prices=local.gateway.prices,
     )
 
 

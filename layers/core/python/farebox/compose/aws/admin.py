@@ -10,6 +10,7 @@ from mangum import Mangum
 
 from farebox.compose.aws.store import AwsStore, open_store
 from farebox.compose.deployment import BOOTSTRAP_EVENT, load_deployment
+from farebox.compose.prices import load_prices
 from farebox.domain.errors import Conflict
 from farebox.http.admin.app import build_admin_app
 from farebox.http.admin.keys.bootstrap import first_admin_key
@@ -53,6 +54,7 @@ def admin_ports(aws: AwsStore) -> AdminPorts:
         randomness=aws.randomness,
         metrics=lambda: METRICS_ELSEWHERE,
         spending=store.spending,
+        prices=load_prices(),
         reads_credentials=DEPLOYED_CREDENTIALS,
     )
 

@@ -23,6 +23,8 @@ from farebox.domain.policy import (
     key_name,
     plan_changes,
 )
+from farebox.domain.price.doubt import doubtful_prices
+from farebox.domain.price.override import read_override
 from farebox.http.admin.issue import (
     IssuedKey,
     KeyAttributes,
@@ -75,6 +77,7 @@ async def apply_document(
             *_revoked_warnings(document, revoked),
             *_expiry_warnings(document, ports.clock.now()),
             *_credential_warnings(document, ports.reads_credentials),
+            *_price_warnings(document, ports),
             *[warning async for warning in scope_warnings(document, outcome, ports.keys)],
         )
         changes = (*plan.changes, *_replaced_builtins(stored, outcome))
@@ -212,6 +215,18 @@ def _credential_warnings(document: PolicyDocument, readable: tuple[str, ...]) ->
             kinds = ", ".join(readable)
             place = document.places[(PROVIDER, piece.name)]
             yield f"{place}.credential: this gateway cannot read '{credential}'; it reads {kinds}"
+
+
+def _price_warnings(document: PolicyDocument, ports: AdminPorts) -> Iterator[str]:
+    """Find negotiated prices that are hardly meant."""
+    for piece in document.pieces:
+        override = read_override(piece.document.get("prices"), "prices") if piece.kind == PROVIDER else None
+        if override is None or ports.prices is None:
+            continue
+        kind, region = str(piece.document["type"]), piece.document.get("region")
+        where = str(region) if region else None
+        for path, words in doubtful_prices(override, kind, where, ports.prices, ports.clock.now()):
+            yield f"{document.places[(PROVIDER, piece.name)]}.prices.{path}: {words}"
 
 
 def _replaced_builtins(stored: Iterable[Stored], outcome: Iterable[Stored]) -> tuple[Change, ...]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from farebox.domain.config import CALLER_CREDENTIAL
+from farebox.domain.price import PriceBook
 from farebox.ports import Clock, Keys, Ledger, Policies, Randomness, Reports, SpendingHistory
 
 LAPTOP_CREDENTIALS = (CALLER_CREDENTIAL, "env:", "file:")
@@ -17,7 +18,8 @@ DEPLOYED_CREDENTIALS = (CALLER_CREDENTIAL, "secretsmanager:")
 
 @dataclass(frozen=True, slots=True)
 class AdminPorts:
-    """`metrics` gives the Prometheus text of this process. Without `spending`, budgets have no burn rate.
+    """`metrics` gives the Prometheus text of this process. Without `spending`, budgets have no burn rate;
+    without `prices`, an apply does not compare negotiated ones with the list.
 
     `reads_credentials` are beginnings of the credentials that the gateway can read; others are warned about.
     """
@@ -30,4 +32,5 @@ class AdminPorts:
     randomness: Randomness
     metrics: Callable[[], str]
     spending: SpendingHistory | None = None
+    prices: PriceBook | None = None
     reads_credentials: tuple[str, ...] = LAPTOP_CREDENTIALS

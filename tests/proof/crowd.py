@@ -20,6 +20,7 @@ from tests.support.upstream_replies import Piece
 CROWD = 200
 SHARED = "everyone"
 SHARED_USD = "1.00"
+ONE_WORKSPACE: Mapping[str, str] = {"workspace": "default"}
 LIMIT_PICODOLLARS = 10**12
 KEYS = tuple(f"dev-{number}" for number in range(16))
 
@@ -103,14 +104,14 @@ def the_crowd(count: int = CROWD) -> list[Ask]:
     return [Ask(number, KEYS[number % len(KEYS)], *kind) for number, kind in enumerate(mixed)]
 
 
-def a_policy_of(upstream: ScriptedUpstream) -> dict[str, object]:
-    """Write the policy: one dollar for the workspace, and wide budgets of other shapes that count too."""
+def a_policy_of(upstream: ScriptedUpstream, *, scope: Mapping[str, str] = ONE_WORKSPACE) -> dict[str, object]:
+    """Write the policy: one dollar for the `scope`, and wide budgets of other shapes that count too."""
     provider = {"slug": "anthropic", "type": "anthropic", "credential": "env:UPSTREAM_KEY"}
     return {
         "providers": [{**provider, "base_url": upstream.base_url}],
         "keys": [{"name": name} for name in KEYS],
         "budgets": [
-            {"name": SHARED, "scope": {"workspace": "default"}, "usd": SHARED_USD, "period": "total"},
+            {"name": SHARED, "scope": dict(scope), "usd": SHARED_USD, "period": "total"},
             {"name": "key-day", "scope": {"key": "*"}, "usd": 50, "period": "total"},
             {"name": "model-day", "scope": {"model": "*"}, "tokens": 10_000_000, "period": "total"},
             {"name": "seen", "scope": {}, "usd": "0.5", "period": "total", "on_exhausted": "alert"},

@@ -25,6 +25,7 @@ from tests.proof.crowd import (
     CROWD,
     FIRST_SLICE_TOKENS,
     LIMIT_PICODOLLARS,
+    ONE_WORKSPACE,
     SHARED,
     Ask,
     HonestModel,
@@ -178,11 +179,13 @@ def test_two_hundred_streams_through_eight_processes_share_one_dollar(tmp_path: 
         assert gateways.processes[0].run("ledger", "verify").returncode == 0
 
 
-def check_a_crowd_over_dynamodb(ministack: Ministack, crowd: int, gateways: int) -> None:
+def check_a_crowd_over_dynamodb(
+    ministack: Ministack, crowd: int, gateways: int, scope: Mapping[str, str] = ONE_WORKSPACE
+) -> None:
     model = HonestModel(TOGETHER)
     with (
         ScriptedUpstream(model) as upstream,
-        a_cloud(ministack.port, a_policy_of(upstream), HASTY, gateways=gateways) as cloud,
+        a_cloud(ministack.port, a_policy_of(upstream, scope=scope), HASTY, gateways=gateways) as cloud,
     ):
         played = play(the_crowd(crowd), cloud.ports, cloud.keys, model, cloud)
         assert cloud.drifts() == []
@@ -193,6 +196,11 @@ def check_a_crowd_over_dynamodb(ministack: Ministack, crowd: int, gateways: int)
 
 def test_eighty_streams_over_dynamodb_share_one_dollar(ministack: Ministack) -> None:
     check_a_crowd_over_dynamodb(ministack, 80, gateways=4)
+
+
+@pytest.mark.proof
+def test_two_hundred_streams_over_a_bucket_in_shards_share_one_dollar(ministack: Ministack) -> None:
+    check_a_crowd_over_dynamodb(ministack, CROWD, gateways=8, scope={})
 
 
 @pytest.mark.proof

@@ -17,24 +17,16 @@ from farebox.adapters.aws.dynamodb.client import Patience
 from farebox.adapters.aws.ledger.outbox import written_row
 from farebox.adapters.aws.store import DynamoStore
 from farebox.adapters.clock import SystemClock, SystemRandomness
-from farebox.adapters.local.event_bus import LocalEventBus
-from farebox.adapters.local.secrets import LocalSecrets
-from farebox.adapters.price_data import PriceData
 from farebox.cli.serve import BACKLOG, SETTLE_WITHIN_S, server_config
-from farebox.compose.gateway import GatewayPorts, wire_gateway
 from farebox.compose.settings import Settings
-from farebox.http.admin.apply import apply_document
-from farebox.http.admin.ports import AdminPorts
 from farebox.http.data_plane import DataPlane
-from farebox.http.errors import status_of
-from farebox.http.policy_document import parse_policy
 from farebox.ports import BucketStanding
 from farebox.wire.http import Timeouts
 from farebox.wire.http1 import Http1Transport
 from tests.proof.books import Booked, booked_in_order
 from tests.proof.crowd import SHARED
+from tests.support.cloud.gateway import apply, wired_over
 from tests.support.dynamo import Deployment, ask, call_service, deployed
-from tests.support.laptop import CREDENTIAL_NAME, PROVIDER_SECRET
 from tests.support.raw_client import HOST, WAIT_S
 
 Result = TypeVar("Result")
@@ -95,8 +87,7 @@ class Cloud:
         self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
         self._clock, transport = SystemClock(), Http1Transport()
         self._store = self._opened(transport)
-        applied = await apply_document(parse_policy(self.policy), self._admin(), actor="test")
-        self.keys |= {issued.key.name: issued.secret for issued in applied.created_keys}
+        self.keys |= await apply(self._store, self.policy, self._clock)
         listeners = [socket.create_server((HOST, 0), backlog=BACKLOG) for _ in range(self.gateways)]
         self.ports += [int(listener.getsockname()[1]) for listener in listeners]
         ready.set()
@@ -111,22 +102,7 @@ class Cloud:
     async def _serve_one(self, listener: socket.socket) -> None:
         transport, randomness = Http1Transport(), SystemRandomness()
         store = self._opened(transport)
-        wired = wire_gateway(
-            GatewayPorts(
-                keys=store.keys,
-                policies=store.policies,
-                ledger=store.ledger,
-                rate_limiter=store.rate_limits,
-                secrets=LocalSecrets({CREDENTIAL_NAME: PROVIDER_SECRET}),
-                events=LocalEventBus([]),
-                transport=transport,
-                clock=self._clock,
-                randomness=randomness,
-            ),
-            self.settings,
-            PriceData().book(),
-            status_of=status_of,
-        )
+        wired = wired_over(store, self.settings, transport, self._clock)
         plane = DataPlane(wired.gateway, randomness, body_bytes_max=self.settings.max_body_bytes)
         server = uvicorn.Server(server_config(plane, self.settings))
         leases, serving = (
@@ -141,18 +117,6 @@ class Cloud:
 
     def _opened(self, transport: Http1Transport) -> DynamoStore:
         return self.deployment.store(transport, self._clock, patience=UNHURRIED)
-
-    def _admin(self) -> AdminPorts:
-        store = self._store
-        return AdminPorts(
-            keys=store.keys,
-            policies=store.policies,
-            reports=store.reports,
-            ledger=store.ledger,
-            clock=self._clock,
-            randomness=SystemRandomness(),
-            metrics=lambda: "",
-        )
 
     async def _standings(self) -> list[BucketStanding]:
         policy = await self._store.policies.current()

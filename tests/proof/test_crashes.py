@@ -8,27 +8,43 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import (
+    AbstractAsyncContextManager,
+    aclosing,
+    asynccontextmanager,
+    closing,
+    contextmanager,
+    suppress,
+)
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
 from farebox.adapters.clock import SystemClock
 from farebox.adapters.local.event_bus import LocalEventBus
 from farebox.adapters.local.store import DATABASE_FILE, LocalStore
+from farebox.compose.settings import Settings
 from farebox.domain.record import Outcome, RequestRecord
 from farebox.domain.usage import CostStatus
 from farebox.jobs.sweep import Sweeper
+from farebox.ports import Clock, Ledger, Policies, Reports
+from farebox.wire.http1 import Http1Transport
 from tests.house.tree import ROOT
 from tests.proof.crowd import BYTES_PER_TOKEN, PRICES, Ask, HonestModel, a_policy_of
-from tests.support.crash_gateway import AT, PASSED_BYTES, Point
+from tests.support.crash_gateway import AT, PASSED_BYTES, TABLES, Point
+from tests.support.dynamo import Deployment, deployed
 from tests.support.gateway_process import GatewayProcess
 from tests.support.laptop import CREDENTIAL_NAME, PROVIDER_SECRET
+from tests.support.ministack import Ministack, ministack
 from tests.support.raw_client import RawClient
 from tests.support.upstream import ScriptedUpstream
+
+__all__ = ["ministack"]
 
 MODEL = "claude-sonnet-4-5"
 INPUT_PRICE, OUTPUT_PRICE = PRICES[MODEL]
@@ -88,13 +104,13 @@ class Mortal:
 
 @contextmanager
 def mortal(
-    data: Path, upstream: ScriptedUpstream, model: HonestModel, point: Point, passed_bytes: int = 0
+    place: str, upstream: ScriptedUpstream, model: HonestModel, point: Point, passed_bytes: int = 0
 ) -> Iterator[Mortal]:
     """Start a gateway with this fate."""
     fate = {AT: point.value, PASSED_BYTES: str(passed_bytes), CREDENTIAL_NAME: PROVIDER_SECRET}
     pipe = subprocess.PIPE
     with subprocess.Popen(
-        [sys.executable, "-m", "tests.support.crash_gateway", str(data)],
+        [sys.executable, "-m", "tests.support.crash_gateway", place],
         cwd=ROOT,
         env={"PATH": os.environ["PATH"], **fate},
         stdin=pipe,
@@ -111,13 +127,13 @@ def mortal(
 
 
 def die(
-    data: Path, point: Point, *, passed_bytes: int = 0, requests: int = 1
+    place: str, point: Point, *, passed_bytes: int = 0, requests: int = 1
 ) -> tuple[list[Received], list[bytes]]:
     """Let a gateway die while it serves so many requests; give what clients and the provider got."""
     model = HonestModel(together=requests)
     with (
         ScriptedUpstream(model) as upstream,
-        mortal(data, upstream, model, point, passed_bytes) as gateway,
+        mortal(place, upstream, model, point, passed_bytes) as gateway,
         ThreadPoolExecutor(requests) as clients,
     ):
         received = list(clients.map(gateway.ask, range(requests)))
@@ -134,24 +150,86 @@ class Reopened:
     settled: dict[str, int]
 
 
-def reopened(data: Path) -> Reopened:
-    """Open the file as the next process does, sweep, and check what must be so after any death."""
+class Later(SystemClock):
+    """The time when leases that nobody renews have run out."""
+
+    def now(self) -> datetime:
+        return super().now() + timedelta(seconds=Settings().hold_lease_s + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What the next process has."""
+
+    ledger: Ledger
+    policies: Policies
+    reports: Reports
+    clock: Clock
+
+
+class LedgerPlace(Protocol):
+    """Where a gateway that dies keeps its books. `name` is for `crash_gateway`."""
+
+    @property
+    def name(self) -> str: ...
+
+    def opened(self) -> AbstractAsyncContextManager[Opened]:
+        """Open the books as the process does that comes after it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A data folder. Holds of dead processes are swept at once."""
+
+    name: str
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[Opened]:
+        clock = SystemClock()
+        with closing(LocalStore.open(Path(self.name) / DATABASE_FILE, clock)) as store:
+            yield Opened(store.ledger, store.policies, store.reports, clock)
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """Tables in MiniStack. Nobody can tell a dead process from a slow one: its leases have to run out."""
+
+    deployment: Deployment
+
+    @property
+    def name(self) -> str:
+        return f"{TABLES}:{self.deployment.port}:{self.deployment.names.usage.removesuffix('usage')}"
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[Opened]:
+        clock = Later()
+        async with aclosing(Http1Transport()) as transport:
+            store = self.deployment.store(transport, clock)
+            yield Opened(store.ledger, store.policies, store.reports, clock)
+
+
+@pytest.fixture(params=["local", pytest.param("dynamodb", marks=pytest.mark.proof)])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> LedgerPlace:
+    if request.param == "dynamodb":
+        server: Ministack = request.getfixturevalue("ministack")
+        return Tables(deployed(server.port))
+    return Folder(str(tmp_path))
+
+
+def reopened(place: LedgerPlace) -> Reopened:
+    """Open the books as the next process does, sweep, and check what must be so after any death."""
 
     async def sweep() -> Reopened:
-        clock = SystemClock()
-        store = LocalStore.open(data / DATABASE_FILE, clock)
-        try:
-            sweeper = Sweeper(store.ledger, store.policies, LocalEventBus([]), clock)
+        async with place.opened() as books:
+            sweeper = Sweeper(books.ledger, books.policies, LocalEventBus([]), books.clock)
             swept = await sweeper.sweep()
-            policy = await store.policies.current()
-            standings = await store.reports.standings(policy.budgets, clock.now())
-            rows = list((await store.reports.requests()).rows)
-            assert await store.reports.verify() == []
+            policy = await books.policies.current()
+            standings = await books.reports.standings(policy.budgets, books.clock.now())
+            rows = list((await books.reports.requests()).rows)
+            assert await books.reports.verify() == []
             assert [each.standing.held for each in standings] == [0] * len(standings)
             assert await sweeper.sweep() == 0
-            assert list((await store.reports.requests()).rows) == rows
-        finally:
-            store.close()
+            assert list((await books.reports.requests()).rows) == rows
         settled: dict[str, int] = {}
         for each in standings:
             settled[each.budget.name] = settled.get(each.budget.name, 0) + each.standing.settled
@@ -170,9 +248,9 @@ def check_it_was_booked_once(after: Reopened, received: Received) -> RequestReco
     return row
 
 
-def test_a_death_before_the_hold_leaves_nothing_behind(tmp_path: Path) -> None:
-    (received,), sent = die(tmp_path, Point.BEFORE_HOLD)
-    after = reopened(tmp_path)
+def test_a_death_before_the_hold_leaves_nothing_behind(place: LedgerPlace) -> None:
+    (received,), sent = die(place.name, Point.BEFORE_HOLD)
+    after = reopened(place)
     assert (received.body, sent, after.rows, after.swept) == (b"", [], [], 0)
     assert set(after.settled.values()) == {0}
 
@@ -190,10 +268,10 @@ def test_a_death_before_the_hold_leaves_nothing_behind(tmp_path: Path) -> None:
     ],
 )
 def test_a_death_while_a_hold_is_open_is_charged_what_was_held(
-    point: Point, passed_bytes: int, is_sent: bool, tmp_path: Path
+    point: Point, passed_bytes: int, is_sent: bool, place: LedgerPlace
 ) -> None:
-    (received,), sent = die(tmp_path, point, passed_bytes=passed_bytes)
-    after = reopened(tmp_path)
+    (received,), sent = die(place.name, point, passed_bytes=passed_bytes)
+    after = reopened(place)
     row = check_it_was_booked_once(after, received)
     assert (row.outcome, row.cost_status, after.swept) == (Outcome.EXPIRED, CostStatus.ESTIMATED, 1)
     assert len(sent) == is_sent
@@ -204,10 +282,10 @@ def test_a_death_while_a_hold_is_open_is_charged_what_was_held(
 
 
 def test_a_death_between_settling_and_telling_leaves_the_true_row_and_nothing_to_sweep(
-    tmp_path: Path,
+    place: LedgerPlace,
 ) -> None:
-    (received,), sent = die(tmp_path, Point.BETWEEN_SETTLE_AND_EMIT)
-    after = reopened(tmp_path)
+    (received,), sent = die(place.name, Point.BETWEEN_SETTLE_AND_EMIT)
+    after = reopened(place)
     row = check_it_was_booked_once(after, received)
     assert (row.outcome, row.cost_status, after.swept) == (Outcome.FINISHED, CostStatus.PRICED, 0)
     input_tokens = len(sent[0]) // BYTES_PER_TOKEN
@@ -215,9 +293,9 @@ def test_a_death_between_settling_and_telling_leaves_the_true_row_and_nothing_to
     assert (received.is_complete, received.worth_picodollars) == (True, row.charged_picodollars)
 
 
-def test_a_death_in_the_midst_of_five_streams_books_each_of_them_once(tmp_path: Path) -> None:
-    received, sent = die(tmp_path, Point.PASSED, passed_bytes=5 * FIRST_SLICE_BYTES, requests=5)
-    after = reopened(tmp_path)
+def test_a_death_in_the_midst_of_five_streams_books_each_of_them_once(place: LedgerPlace) -> None:
+    received, sent = die(place.name, Point.PASSED, passed_bytes=5 * FIRST_SLICE_BYTES, requests=5)
+    after = reopened(place)
     assert len(sent) == len(after.rows) == len({row.id for row in after.rows}) == after.swept == 5
     assert {row.outcome for row in after.rows} == {Outcome.EXPIRED}
     charged = sum(row.charged_picodollars for row in after.rows)
@@ -228,7 +306,7 @@ def test_a_death_in_the_midst_of_five_streams_books_each_of_them_once(tmp_path: 
 
 def test_the_next_start_books_what_the_dead_process_left_and_says_so(tmp_path: Path) -> None:
     gateway = GatewayProcess(tmp_path)
-    die(gateway.data, Point.PASSED, passed_bytes=FIRST_SLICE_BYTES)
+    die(str(gateway.data), Point.PASSED, passed_bytes=FIRST_SLICE_BYTES)
     with gateway:
         assert "booked 1 request that a killed process had left open\n" in gateway.output
         assert [row["outcome"] for row in gateway.rows("requests")] == ["expired"]

@@ -1,8 +1,9 @@
-"""A laptop gateway that kills itself at a labelled point: no handler runs, nothing is flushed.
+"""A gateway that kills itself at a labelled point: no handler runs, nothing is flushed.
 
-Run as `python -m tests.support.crash_gateway FOLDER`, with a policy document on standard input. It prints the
-secret of the first key and its port, serves, and sends itself SIGKILL when it comes to the point that
-FAREBOX_CRASH_AT names. Only the ports around the core are wrapped; the core is the shipped one.
+Run as `python -m tests.support.crash_gateway STORE`, with a policy document on standard input. STORE is a
+data folder, or `dynamodb:PORT:PREFIX` for tables that are there already. It prints the secret of the first
+key and its port, serves, and sends itself SIGKILL when it comes to the point that FAREBOX_CRASH_AT names.
+Only the ports around the core are wrapped; the core is the shipped one.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -22,8 +23,11 @@ from pathlib import Path
 import uvicorn
 import uvloop
 
+from farebox.adapters.aws.tables import TableNames
+from farebox.adapters.clock import SystemClock, SystemRandomness
+from farebox.adapters.local.event_bus import LocalEventBus
 from farebox.cli.serve import admin_ports, server_config
-from farebox.compose.local import LocalGateway, open_local
+from farebox.compose.local import open_local
 from farebox.compose.settings import Settings
 from farebox.domain.budget import Shortage, Touch
 from farebox.domain.event import Event
@@ -35,10 +39,15 @@ from farebox.http.errors import status_of
 from farebox.http.policy_document import parse_policy
 from farebox.ports import EventBus, Hold, Ledger
 from farebox.wire.http import Diverting, Headers, HttpAnswer, HttpRequest, Timeouts, Transport
+from farebox.wire.http1 import Http1Transport
+from tests.support.cloud.gateway import apply, wired_over
+from tests.support.dynamo import Deployment
 
 AT = "FAREBOX_CRASH_AT"
 PASSED_BYTES = "FAREBOX_CRASH_PASSED_BYTES"
 HOST = "127.0.0.1"
+TABLES = "dynamodb"
+"""How STORE begins that is a prefix of tables."""
 
 
 class Point(StrEnum):
@@ -170,30 +179,62 @@ class MortalAnswer:
         await self._answer.aclose()
 
 
-def mortal(gateway: Gateway, local: LocalGateway, fate: Fate) -> Gateway:
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """One gateway, and what it was wired over."""
+
+    gateway: Gateway
+    ledger: Ledger
+    events: EventBus
+    transport: Transport
+    secret: str
+
+
+def mortal(parts: Parts, fate: Fate) -> Gateway:
     """Give the same gateway, every port that money passes wrapped."""
-    ledger = MortalLedger(local.store.ledger, fate)
-    settler = replace(gateway.settler, ledger=ledger, events=MortalEvents(local.events, fate))
-    providers = replace(gateway.providers, http=MortalTransport(local.transport, fate))
-    return replace(gateway, ledger=ledger, settler=settler, providers=providers)
+    gateway, ledger = parts.gateway, MortalLedger(parts.ledger, fate)
+    settler = replace(gateway.settler, ledger=ledger, events=MortalEvents(parts.events, fate))
+    providers = replace(gateway.providers, http=MortalTransport(parts.transport, fate))
+    trying = replace(gateway.trying, sender=replace(gateway.trying.sender, providers=providers))
+    return replace(gateway, ledger=ledger, settler=settler, providers=providers, trying=trying)
 
 
-async def serve(folder: Path, policy: object, fate: Fate) -> None:
-    """Serve until the fate comes."""
-    settings = Settings(log="off")
+async def on_a_laptop(folder: Path, settings: Settings, policy: Mapping[str, object]) -> Parts:
+    """Wire a gateway over a data folder."""
     local = open_local(settings, folder, environment=os.environ, status_of=status_of, write_log=None)
     applied = await apply_document(parse_policy(policy), admin_ports(local), actor="test")
-    gateway = mortal(local.gateway, local, fate)
-    plane = DataPlane(gateway, local.randomness, body_bytes_max=settings.max_body_bytes)
+    secret = applied.created_keys[0].secret
+    return Parts(local.gateway, local.store.ledger, local.events, local.transport, secret)
+
+
+async def over_tables(port: int, prefix: str, settings: Settings, policy: Mapping[str, object]) -> Parts:
+    """Wire a gateway over tables in MiniStack."""
+    clock, transport, events = SystemClock(), Http1Transport(), LocalEventBus([])
+    store = Deployment(port, TableNames.with_prefix(prefix)).store(transport, clock)
+    keys = await apply(store, policy, clock)
+    gateway = wired_over(store, settings, transport, clock, events=events).gateway
+    return Parts(gateway, store.ledger, events, transport, next(iter(keys.values())))
+
+
+async def serve(where: str, policy: Mapping[str, object], fate: Fate) -> None:
+    """Serve until the fate comes."""
+    settings = Settings(log="off")
+    kind, _, place = where.partition(":")
+    if kind == TABLES:
+        port, _, prefix = place.partition(":")
+        parts = await over_tables(int(port), prefix, settings, policy)
+    else:
+        parts = await on_a_laptop(Path(where), settings, policy)
+    plane = DataPlane(mortal(parts, fate), SystemRandomness(), body_bytes_max=settings.max_body_bytes)
     listener = socket.create_server((HOST, 0))
-    print(applied.created_keys[0].secret, listener.getsockname()[1], flush=True)
+    print(parts.secret, listener.getsockname()[1], flush=True)
     await uvicorn.Server(server_config(plane, settings)).serve(sockets=[listener])
 
 
-def main(folder: str) -> None:
+def main(where: str) -> None:
     fate = Fate(Point(os.environ[AT]), int(os.environ.get(PASSED_BYTES, "0")))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve(Path(folder), json.load(sys.stdin), fate))
+        runner.run(serve(where, json.load(sys.stdin), fate))
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from farebox.http.admin.ports import AdminPorts
 from farebox.http.data_plane import DataPlane
 from farebox.http.errors import status_of
 from farebox.http.policy_document import parse_policy
-from farebox.ports import Clock
+from farebox.ports import Clock, EventBus
 from farebox.wire.http1 import Http1Transport
 from tests.support.laptop import CREDENTIAL_NAME, PROVIDER_SECRET
 
@@ -57,7 +57,12 @@ class Answer:
 
 
 def wired_over(
-    store: DynamoStore, settings: Settings, transport: Http1Transport, clock: Clock
+    store: DynamoStore,
+    settings: Settings,
+    transport: Http1Transport,
+    clock: Clock,
+    *,
+    events: EventBus | None = None,
 ) -> WiredGateway:
     """Wire a gateway over a store; provider credentials are variables."""
     ports = GatewayPorts(
@@ -66,7 +71,7 @@ def wired_over(
         ledger=store.ledger,
         rate_limiter=store.rate_limits,
         secrets=LocalSecrets({CREDENTIAL_NAME: PROVIDER_SECRET}),
-        events=LocalEventBus([]),
+        events=events or LocalEventBus([]),
         transport=transport,
         clock=clock,
         randomness=SystemRandomness(),

@@ -6,27 +6,22 @@ it skip and say why. What it does not do as DynamoDB does is listed in docs/ledg
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 import urllib.request
-import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-LOCK = ROOT / "requirements" / "apart" / "ministack.txt"
-ROOM = ROOT / ".tools" / "ministack"
+from tests.support.apart import environment_apart
+
 HOST = "127.0.0.1"
-INSTALL_S = 100.0
 START_S = 20.0
 
 
@@ -54,7 +49,7 @@ def whole_ministack() -> Iterator[Ministack]:
 @contextmanager
 def _or_skipped(chosen: Mapping[str, str]) -> Iterator[Ministack]:
     try:
-        _installed()
+        environment_apart("ministack")
     except (OSError, subprocess.SubprocessError) as error:
         pytest.skip(f"MiniStack cannot be installed: {error}")
     with started(chosen) as server:
@@ -66,7 +61,7 @@ def started(chosen: Mapping[str, str]) -> Iterator[Ministack]:
     """Start a server with these settings of its own. Raises `OSError` or `subprocess.SubprocessError` where
     it cannot be installed.
     """
-    program = _installed()
+    program = environment_apart("ministack") / "ministack"
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         port = _free_port()
         # Nothing of the machine's own AWS settings leaks in.
@@ -96,26 +91,6 @@ def started(chosen: Mapping[str, str]) -> Iterator[Ministack]:
                 # The whole group, since it runs functions as children.
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
-
-
-def _installed() -> Path:
-    """Install what the lock says, once, also when several processes want it at the same time."""
-    program, stamp = ROOM / "bin" / "ministack", ROOM / ".stamp"
-    wanted = str(zlib.crc32(LOCK.read_bytes()))
-    ROOM.parent.mkdir(exist_ok=True)
-    with (ROOM.parent / "ministack.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not stamp.exists() or stamp.read_text() != wanted:
-            uv = [str(ROOT / "tools" / "uv")]
-            _run(*uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(ROOM))
-            into = ("--python", str(ROOM / "bin" / "python"), "--link-mode", "copy")
-            _run(*uv, "pip", "install", "--quiet", *into, "--require-hashes", "-r", str(LOCK))
-            stamp.write_text(wanted)
-    return program
-
-
-def _run(*command: str) -> None:
-    subprocess.run(command, check=True, timeout=INSTALL_S, stdin=subprocess.DEVNULL, cwd=ROOT)
 
 
 def _free_port() -> int:

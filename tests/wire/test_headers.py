@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from farebox.wire import headers
-from farebox.wire.headers import client_headers, find, upstream_headers, upstream_query
+from farebox.wire.headers import client_headers, find, upstream_headers, upstream_query, with_anthropic_twins
 from tests.support.builders import a_secret
 from tests.support.header_page import Headers, HeaderTable, to_the_client, to_the_provider
 
@@ -102,3 +102,13 @@ def test_a_header_that_comes_twice_travels_twice() -> None:
 def test_find_gives_the_first_value_or_none() -> None:
     sent = [(b"a", b"1"), (b"b", b"2"), (b"a", b"3")]
     assert [find(sent, name) for name in (b"a", b"b", b"c")] == [b"1", b"2", None]
+
+
+def test_anthropics_own_headers_are_taken_from_their_twins_where_those_come() -> None:
+    plain = [(b"anthropic-beta", b"a"), (b"anthropic-version", b"2023-06-01"), (b"x-team", b"core")]
+    assert with_anthropic_twins(plain) is plain
+    for prefix in (b"x-portkey-", b"x-farebox-"):
+        sent = upstream_headers(with_anthropic_twins([*plain, (prefix + b"anthropic-beta", b"b")]))
+        assert sent == [*plain[1:], (b"anthropic-beta", b"b")]
+    both = [(b"x-farebox-anthropic-beta", b"ours"), (b"x-portkey-anthropic-beta", b"theirs")]
+    assert upstream_headers(with_anthropic_twins(both)) == [(b"anthropic-beta", b"ours")]

@@ -44,7 +44,8 @@ async def test_a_config_is_created_read_replaced_and_removed(plane: Plane) -> No
     other = {"provider": "@anthropic"}
     replaced = await plane.ask("PUT", f"{PATH}/main", json={"slug": "main", "config": other})
     assert (replaced["config"], replaced["version_id"]) == (other, "main@2")
-    await plane.ask("DELETE", f"{PATH}/main", 204)
+    removed = await plane.ask("DELETE", f"{PATH}/main")
+    assert removed == {"slug": "main", "object": "config", "success": True}
     for method in ("GET", "DELETE"):
         await plane.refused(method, f"{PATH}/main", 404)
     await plane.refused("PUT", f"{PATH}/main", 404, json={"config": DEMO})

@@ -44,6 +44,10 @@ RESPONSE_DROPPED = HOP_BY_HOP | {
 }
 RESPONSE_DROPPED_PREFIXES = (b"anthropic-ratelimit-", b"x-ratelimit-", b"x-farebox-", b"x-portkey-")
 
+_ANTHROPIC = (b"anthropic-beta", b"anthropic-version")
+_TWINS = {
+    prefix: frozenset(prefix + name for name in _ANTHROPIC) for prefix in (b"x-portkey-", b"x-farebox-")
+}
 # The form of `domain.identity.key_text`, gateway and admin keys alike.
 _OUR_KEY = re.compile(rb"fba?-[0-9a-z]{49}", re.IGNORECASE)
 
@@ -67,6 +71,18 @@ def upstream_headers(headers: Headers) -> Headers:
         and not _holds_our_key(name)
         and not _holds_our_key(value)
     ]
+
+
+def with_anthropic_twins(headers: Headers) -> Headers:
+    """Give the client's headers with Anthropic's own as their twins with a prefix say, which win: Portkey's
+    clients write `x-portkey-anthropic-beta`.
+    """
+    said: dict[bytes, bytes] = {}
+    for prefix in (b"x-portkey-", b"x-farebox-"):
+        said |= {name.removeprefix(prefix): value for name, value in headers if name in _TWINS[prefix]}
+    if not said:
+        return headers
+    return [*((name, value) for name, value in headers if name not in said), *said.items()]
 
 
 def upstream_query(query: bytes) -> bytes:

@@ -15,6 +15,7 @@ from farebox.gateway.routing.opening import opened
 from farebox.ports import Secrets
 from farebox.providers.base import Call
 from farebox.providers.registry import Providers
+from farebox.wire.headers import with_anthropic_twins
 from farebox.wire.http import HttpAnswer, Timeouts, is_success
 
 
@@ -73,7 +74,7 @@ async def outgoing_call(request: IncomingRequest, option: Option, caller: Caller
     return Call(
         operation=request.operation,
         query=request.query,
-        headers=request.headers,
+        headers=with_anthropic_twins(request.headers),
         body=option.body,
         is_stream=option.is_stream,
         model=model if model != option.asked_model else None,

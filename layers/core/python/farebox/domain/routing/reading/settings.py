@@ -107,11 +107,11 @@ def _retry(fields: Fields) -> Retry | None:
     attempts = inner.whole("attempts", 0, ATTEMPTS_MAX)
     statuses = inner.statuses("on_status_codes")
     heeds = [flag for name in RETRY_AFTER if (flag := inner.flag(name)) is not None]
+    if attempts is None and not inner.has("attempts") and not inner.left():
+        inner.error("attempts", f"is required: how often to try again, up to {ATTEMPTS_MAX}")
     inner.close()
     if len(set(heeds)) > 1:
         inner.error(RETRY_AFTER[1], f"says otherwise than {RETRY_AFTER[0]}; one of the two is enough")
-    if attempts is None and not inner.has("attempts"):
-        inner.error("attempts", f"is required: how often to try again, up to {ATTEMPTS_MAX}")
     default = Retry()
     return Retry(
         attempts=attempts or 0,

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Request
 from pydantic import Field, model_validator
 
 from farebox.domain.errors import ConfigInvalid, NotFound
@@ -113,10 +113,11 @@ def _add_changes(router: APIRouter, ports: AdminPorts, editor: PolicyEditor) -> 
         resource, warnings = await editor.replace(slug, section, actor=actor(request))
         return await _saved(resource, warnings, ports)
 
-    @router.delete("/{slug}", status_code=204, summary="Remove a config")
-    async def delete(request: Request, slug: str) -> Response:
+    @router.delete("/{slug}", summary="Remove a config")
+    async def delete(request: Request, slug: str) -> Row:
         await editor.delete(CONFIG, slug, actor=actor(request))
-        return Response(status_code=204)
+        # Portkey's clients read an answer here, too.
+        return {"slug": slug, "object": "config", "success": True}
 
 
 async def _saved(resource: Resource, warnings: Sequence[str], ports: AdminPorts) -> Row:

@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 
 from farebox.domain.identity import is_key_text
+from farebox.domain.record import Outcome
+from farebox.domain.routing.caching import CacheStatus
+from farebox.domain.usage import Usage
 from tests.cli.gateway import Gateway
 from tests.support.builders import a_record
 
@@ -221,6 +224,27 @@ def test_spending_is_told_in_80_columns(gateway: Gateway, policy: Path) -> None:
     assert gateway.run("budgets", "list").out == budgets.out
 
 
+def test_usage_tells_what_the_cache_saved_where_there_is_one(gateway: Gateway, policy: Path) -> None:
+    applied(gateway, policy)
+    hit = a_record(
+        "req_2",
+        outcome=Outcome.CACHED,
+        cache_status=CacheStatus.HIT,
+        saved_picodollars=330_000_000,
+        usage=Usage(),
+        cost_picodollars=0,
+        charged_picodollars=0,
+    )
+    gateway.book(a_record("req_1"), hit)
+    usage = gateway.run("usage")
+    assert [line.split() for line in usage.out.splitlines()] == [
+        ["key", "requests", "errors", "input", "cached", "output", "cost", "hits", "saved"],
+        ["alice", "2", "0", "10", "0", "20", "$0.00033", "1", "$0.00033"],
+        ["total", "2", "0", "10", "0", "20", "$0.00033", "1", "$0.00033"],
+    ]
+    assert is_readable(usage.out)
+
+
 def test_scripts_read_spending_as_json_and_csv(gateway: Gateway, policy: Path) -> None:
     applied(gateway, policy)
     gateway.book(a_record("req_1"))
@@ -229,7 +253,8 @@ def test_scripts_read_spending_as_json_and_csv(gateway: Gateway, policy: Path) -
     assert gateway.run("usage", "--json").json["total"]["cost_usd"] == "0.00033"
     assert gateway.run("usage", "--by", "metadata.team", "--csv").out == (
         "metadata.team,requests,errors,input_tokens,cache_read_tokens,cache_write_5m_tokens,"
-        "cache_write_1h_tokens,output_tokens,cost_usd\ncore,1,0,10,0,0,0,20,0.00033\n"
+        "cache_write_1h_tokens,output_tokens,cost_usd,cache_hits,saved_usd\n"
+        "core,1,0,10,0,0,0,20,0.00033,0,0\n"
     )
     for arguments in (["budgets", "--json"], ["budgets", "list", "--json"]):
         rows = gateway.run(*arguments).json["rows"]

@@ -8,6 +8,7 @@ import pytest
 from farebox.domain.budget import Budget, Standing
 from farebox.domain.errors import ConfigInvalid
 from farebox.domain.record import Billing, Outcome, RequestRecord
+from farebox.domain.routing.caching import CacheStatus
 from farebox.domain.usage import CostStatus, Iteration, Usage
 from farebox.ports import AuditEntry, BucketStanding, UsageRow
 from tests.support.builders import NOON, a_budget, a_hold, a_record, a_scope, a_touch, an_attempt
@@ -120,6 +121,21 @@ async def test_every_token_class_and_every_error_is_summed(wing: Wing) -> None:
     assert list(await wing.reports.usage(by="workspace", since=None)) == [
         UsageRow("platform", 5, 4, 5, 10, 15, 20, 25, 70, 70)
     ]
+
+
+async def test_answers_from_the_cache_are_counted_with_what_they_saved(wing: Wing) -> None:
+    hit = {"outcome": Outcome.CACHED, "cache_status": CacheStatus.HIT, "usage": Usage()}
+    await settle(
+        wing,
+        costing("r1", 30, cache_status=CacheStatus.MISS),
+        costing("r2", 0, saved_picodollars=30, **hit),
+        costing("r3", 0, saved_picodollars=5, **hit),
+        costing("r4", 0, saved_picodollars=5, **{**hit, "outcome": Outcome.CLIENT_GONE}),
+    )
+    assert list(await wing.reports.usage(by="key", since=None)) == [
+        UsageRow("alice", 4, 1, 10, 0, 0, 0, 20, 30, 30, cache_hits=2, saved_picodollars=40)
+    ]
+    assert [record.saved_picodollars for record in (await wing.reports.requests()).rows] == [5, 5, 30, 0]
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from farebox.domain.budget.alert import Crossing
 from farebox.domain.event import BudgetThresholdCrossed, RequestFinished
 from farebox.domain.record import Outcome, RequestRecord
+from farebox.domain.routing.caching import CacheStatus
 from farebox.domain.usage import CostStatus, Usage
 from farebox.jobs.emf import DIRECTIVES, NAMESPACE, UNITS, VALUES_MAX, EmfMetrics
 from tests.support.builders import NOON, a_budget, a_record
@@ -92,7 +93,20 @@ def test_a_finished_request_is_one_line_with_everything_that_is_measured() -> No
         "charged_usd": 0.0025,
         "overrun_usd": 0.001,
     }
-    assert set(UNITS) <= set(line)
+    assert set(UNITS) - set(line) == {"cache_hits", "cache_misses", "saved_usd"}
+
+
+def test_what_the_cache_was_is_measured_where_it_was_asked() -> None:
+    hit = a_record(cache_status=CacheStatus.HIT, saved_picodollars=10**9)
+    others = (a_record(cache_status=status) for status in (CacheStatus.MISS, CacheStatus.REFRESH))
+    lines = lines_of(hit, *others)
+    assert [(line["cache_hits"], line["cache_misses"], line["saved_usd"]) for line in lines] == [
+        (1, 0, 0.001),
+        (0, 1, 0),
+        (0, 0, 0),
+    ]
+    by_stage = lines[0]["_aws"]["CloudWatchMetrics"][0]
+    assert "saved_usd" in {metric["Name"] for metric in by_stage["Metrics"]}
 
 
 def test_the_time_of_a_line_is_when_the_request_ended() -> None:

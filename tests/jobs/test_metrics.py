@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from farebox.domain.event import RequestFinished
 from farebox.domain.record import Outcome
+from farebox.domain.routing.caching import CacheStatus
 from farebox.domain.usage import CostStatus, Usage
 from farebox.jobs.metrics import MODEL_LENGTH_MAX, MODELS_MAX, Metrics
 from tests.support.builders import a_record
@@ -64,6 +65,19 @@ def test_unpriced_requests_stand_out() -> None:
     for status in CostStatus:
         metrics(RequestFinished(a_record(cost_status=status)))
     assert samples(metrics)[f"farebox_unpriced_requests_total{{{SERVED}}}"] == 1
+
+
+def test_answers_from_the_cache_are_counted_with_what_they_saved() -> None:
+    metrics = Metrics()
+    for status in CacheStatus:
+        saved = 500_000_000_000 if status is CacheStatus.HIT else 0
+        metrics(RequestFinished(a_record(cache_status=status, saved_picodollars=saved)))
+    found = samples(metrics)
+    assert {name: value for name, value in found.items() if "cache_lookups" in name} == {
+        f'farebox_cache_lookups_total{{{SERVED},result="{status}"}}': 1
+        for status in ("hit", "miss", "refresh")
+    }
+    assert found[f"farebox_saved_usd_total{{{SERVED}}}"] == 0.5
 
 
 def test_callers_cannot_fill_the_memory_with_names_of_models() -> None:

@@ -131,6 +131,8 @@ async def test_usage_is_summed_under_the_name_it_is_grouped_by(plane: Plane, pat
         **{name: 2 * count for name, count in TOKENS.items()},
         "cost_usd": "0.00066",
         "charged_usd": "0.00066",
+        "cache_hits": 0,
+        "saved_usd": "0",
     }
     assert await plane.ask("GET", path) == {"rows": [{by: groups[by], **sums}], "next": None, "total": sums}
 

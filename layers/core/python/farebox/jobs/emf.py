@@ -16,6 +16,7 @@ from farebox.domain.event import Event, RequestFinished
 from farebox.domain.money import PICODOLLARS_PER_USD
 from farebox.domain.price import normalised_model
 from farebox.domain.record import Outcome, RequestRecord
+from farebox.domain.routing.caching import CacheStatus
 from farebox.domain.usage import CostStatus
 
 NAMESPACE = "farebox"
@@ -38,11 +39,14 @@ UNITS: Mapping[str, str] = {
     "throttled": _COUNT,
     "unpriced": _COUNT,
     "cold_starts": _COUNT,
+    "cache_hits": _COUNT,
+    "cache_misses": _COUNT,
     "ttft_ms": _MS,
     "duration_ms": _MS,
     **dict.fromkeys(_TOKEN_METRICS, _COUNT),
     "charged_usd": _USD,
     "overrun_usd": _USD,
+    "saved_usd": _USD,
 }
 """Every metric and its unit. Dollars are rounded; the ledger is exact."""
 
@@ -113,7 +117,9 @@ class EmfMetrics:
 
 
 def metrics_of(record: RequestRecord, *, is_cold_start: bool) -> dict[str, float]:
-    """Give what is measured of a request; no time to the first byte where there was none."""
+    """Give what is measured of a request; no time to the first byte where there was none, and nothing of the
+    cache where it was not asked.
+    """
     usage = record.usage
     metrics: dict[str, float] = {
         "requests": 1,
@@ -134,6 +140,10 @@ def metrics_of(record: RequestRecord, *, is_cold_start: bool) -> dict[str, float
     }
     if record.ttft_ms is not None:
         metrics["ttft_ms"] = record.ttft_ms
+    if record.cache_status is not CacheStatus.DISABLED:  # a metric is paid for, and most have no cache
+        metrics["cache_hits"] = int(record.cache_status is CacheStatus.HIT)
+        metrics["cache_misses"] = int(record.cache_status is CacheStatus.MISS)
+        metrics["saved_usd"] = record.saved_picodollars / PICODOLLARS_PER_USD
     return metrics
 
 

@@ -7,6 +7,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from farebox.domain.event import Event, RequestFinished
 from farebox.domain.money import PICODOLLARS_PER_USD
 from farebox.domain.record import RequestRecord
+from farebox.domain.routing.caching import CacheStatus
 from farebox.domain.usage import CostStatus
 
 # Callers choose model names; longer ones are cut, and beyond this many they share one label, so that nobody
@@ -18,7 +19,9 @@ SECONDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 
 
 class Metrics:
-    """Bounded labels only: provider, model, outcome, status, token class. Never key, user or session."""
+    """Bounded labels only: provider, model, outcome, status, token class, what the cache was. Never key, user
+    or session.
+    """
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
@@ -27,6 +30,10 @@ class Metrics:
         self._requests = self._counter("requests", "Requests that ended.", *served, "outcome", "status")
         self._tokens = self._counter("tokens", "Tokens used.", *served, "class")
         self._cost = self._counter("charged_usd", "USD charged, rounded: the ledger is exact.", *served)
+        self._lookups = self._counter(
+            "cache_lookups", "Requests that the cache was asked for.", *served, "result"
+        )
+        self._saved = self._counter("saved_usd", "USD that cached answers cost when they were new.", *served)
         self._unpriced = self._counter("unpriced_requests", "Requests whose model has no price.", *served)
         self._first_byte = self._histogram("first_byte_seconds", "From request to first byte.", *served)
         self._duration = self._histogram("request_seconds", "From request to its end.", *served)
@@ -43,6 +50,10 @@ class Metrics:
         self._duration.labels(*served).observe(record.duration_ms / 1000)
         if record.ttft_ms is not None:
             self._first_byte.labels(*served).observe(record.ttft_ms / 1000)
+        if record.cache_status is not CacheStatus.DISABLED:
+            self._lookups.labels(*served, record.cache_status.value).inc()
+        if record.saved_picodollars:
+            self._saved.labels(*served).inc(record.saved_picodollars / PICODOLLARS_PER_USD)
         if record.cost_status is CostStatus.UNPRICED:
             self._unpriced.labels(*served).inc()
         for name, tokens in _tokens(record):

@@ -247,7 +247,9 @@ class BucketStanding:
 
 @dataclass(frozen=True, slots=True)
 class UsageRow:
-    """Sums over ledger rows. `group` is the value grouped by, None where rows lack it."""
+    """Sums over ledger rows. `group` is the value grouped by, None where rows lack it. `cache_hits` are
+    requests answered from the cache, and `saved_picodollars` what those answers cost when they were new.
+    """
 
     group: str | None
     requests: int
@@ -259,6 +261,8 @@ class UsageRow:
     output_tokens: int
     cost_picodollars: int
     charged_picodollars: int
+    cache_hits: int = 0
+    saved_picodollars: int = 0
 
 
 class RateLimiter(Protocol):

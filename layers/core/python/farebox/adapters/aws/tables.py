@@ -64,6 +64,7 @@ USAGE_COLUMNS = (
     "output_tokens",
     "cost_picodollars",
     "charged_picodollars",
+    "saved_picodollars",
 )
 """What usage is grouped by and summed over, so that it is read from the index alone."""
 

@@ -48,7 +48,8 @@ _METADATA_GROUP = "NULL, (SELECT value FROM json_each(metadata) WHERE json_each.
 _USAGE = """
     SELECT {group}, count(*), sum(is_error), sum(input_tokens), sum(cache_read_tokens),
         sum(cache_write_5m_tokens), sum(cache_write_1h_tokens), sum(output_tokens),
-        ifnull(sum(cost_picodollars), 0), sum(charged_picodollars)
+        ifnull(sum(cost_picodollars), 0), sum(charged_picodollars), sum(outcome = 'cached'),
+        sum(saved_picodollars)
     FROM ledger WHERE {current} AND (?1 IS NULL OR at_us >= ?1) AND (?2 IS NULL OR at_us < ?2)
     GROUP BY 1, 2
 """

@@ -11,7 +11,15 @@ from farebox.cli.options import AsJson, Data
 from farebox.cli.tables import moment, print_csv, print_json, print_table, say, usd
 
 _INPUT_FIELDS = ("input_tokens", "cache_read_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens")
-_USAGE_FIELDS = ("requests", "errors", *_INPUT_FIELDS, "output_tokens", "cost_usd")
+_USAGE_FIELDS = (
+    "requests",
+    "errors",
+    *_INPUT_FIELDS,
+    "output_tokens",
+    "cost_usd",
+    "cache_hits",
+    "saved_usd",
+)
 
 
 def usage(
@@ -33,10 +41,13 @@ def usage(
     if as_csv:
         print_csv((by, *_USAGE_FIELDS), answer["rows"])
         return
-    columns = (by, "requests", "errors", "input", "cached", "output", "cost")
-    rows = [_usage_cells(row[by], row) for row in answer["rows"]]
+    # Most have no cache of answers: a column of nothing would be in everybody's way.
+    saves = bool(answer["total"]["cache_hits"])
+    besides = ("hits", "saved") if saves else ()
+    columns = (by, "requests", "errors", "input", "cached", "output", "cost", *besides)
+    rows = [_usage_cells(row[by], row, saves=saves) for row in answer["rows"]]
     if rows:
-        rows.append(_usage_cells("total", answer["total"]))
+        rows.append(_usage_cells("total", answer["total"], saves=saves))
     print_table(columns, rows, numbers=columns[1:])
 
 
@@ -83,7 +94,7 @@ def verify_ledger(as_json: AsJson = False, data: Data = None) -> None:
         raise typer.Exit(1)
 
 
-def _usage_cells(group: object, row: dict[str, Any]) -> list[object]:
+def _usage_cells(group: object, row: dict[str, Any], *, saves: bool) -> list[object]:
     cached = row["cache_read_tokens"] + row["cache_write_5m_tokens"] + row["cache_write_1h_tokens"]
     return [
         group,
@@ -93,4 +104,5 @@ def _usage_cells(group: object, row: dict[str, Any]) -> list[object]:
         cached,
         row["output_tokens"],
         usd(row["cost_usd"]),
+        *((row["cache_hits"], usd(row["saved_usd"])) if saves else ()),
     ]

@@ -147,4 +147,6 @@ def _sums(rows: Sequence[UsageRow]) -> Row:
         **{name: sum(getattr(row, name) for row in rows) for name in _TOKEN_FIELDS},
         "cost_usd": usd_text(sum(row.cost_picodollars for row in rows)),
         "charged_usd": usd_text(sum(row.charged_picodollars for row in rows)),
+        "cache_hits": sum(row.cache_hits for row in rows),
+        "saved_usd": usd_text(sum(row.saved_picodollars for row in rows)),
     }

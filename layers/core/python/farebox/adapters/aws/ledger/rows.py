@@ -155,6 +155,7 @@ def _item(row_id: str, kind: str, record: RequestRecord, entries: Entries, stamp
         "output_tokens": usage.output_tokens,
         "cost_picodollars": record.cost_picodollars,
         "charged_picodollars": record.charged_picodollars,
+        "saved_picodollars": record.saved_picodollars or None,
         "overrun": OVERRUN if record.overrun_picodollars > 0 else None,
         "overrun_picodollars": record.overrun_picodollars or None,
         "entries": _entries_text(entries),

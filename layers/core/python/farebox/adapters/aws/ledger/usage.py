@@ -11,6 +11,7 @@ import msgspec
 from farebox.adapters.aws.dynamodb.attributes import Item
 from farebox.adapters.aws.ledger.buckets.standings import number
 from farebox.domain.errors import ConfigInvalid
+from farebox.domain.record import Outcome
 from farebox.ports import UsageRow
 
 Group: TypeAlias = tuple[str | None, str | None]
@@ -38,7 +39,8 @@ _SUMMED = (
     "cost_picodollars",
     "charged_picodollars",
 )
-_COUNTED = ("requests", "errors", *_SUMMED)
+_SAVED = "saved_picodollars"
+_COUNTED = ("requests", "errors", *_SUMMED, "cache_hits", _SAVED)
 _metadata = msgspec.json.Decoder(dict[str, str]).decode
 
 
@@ -67,7 +69,8 @@ class Sums:
         sums = self._by_group.setdefault(self._group_of(item), Counter())
         sums["requests"] += 1
         sums["errors"] += bool(item["is_error"])
-        for name in _SUMMED:
+        sums["cache_hits"] += item["outcome"] == Outcome.CACHED.value
+        for name in (*_SUMMED, _SAVED):
             sums[name] += number(item, name)
 
     def merge(self, item: Item, *, into: Group | None = None, sign: int = 1) -> None:

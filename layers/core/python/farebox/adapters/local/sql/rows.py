@@ -18,9 +18,9 @@ _entries = msgspec.json.Decoder(list[tuple[str, str, str, str, int]]).decode
 _COLUMNS = (
     "id, kind, corrects, at_us, workspace, key, user, model, provider, session_id, metadata, outcome,"
     " is_error, input_tokens, cache_read_tokens, cache_write_5m_tokens, cache_write_1h_tokens, output_tokens,"
-    " cost_picodollars, charged_picodollars, entries, record"
+    " cost_picodollars, charged_picodollars, saved_picodollars, entries, record"
 )
-_APPEND = f"INSERT INTO ledger ({_COLUMNS}) VALUES ({', '.join('?' * 22)})"
+_APPEND = f"INSERT INTO ledger ({_COLUMNS}) VALUES ({', '.join('?' * 23)})"
 _APPEND_ONCE = f"{_APPEND} ON CONFLICT (id) DO NOTHING"
 _APPEND_RESET = "INSERT INTO ledger (id, kind, at_us, entries) VALUES (?, 'reset', ?, ?)"
 
@@ -89,6 +89,7 @@ def _record_columns(
         usage.output_tokens,
         record.cost_picodollars,
         record.charged_picodollars,
+        record.saved_picodollars,
         json_text(entries),
         json_text(record),
     )

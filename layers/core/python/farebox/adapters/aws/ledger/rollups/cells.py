@@ -17,7 +17,7 @@ from farebox.adapters.aws.dynamodb.actions import Action, Key, put, update
 from farebox.adapters.aws.dynamodb.attributes import Value
 from farebox.adapters.aws.ledger.rollups.spans import Span, SpanKind, span_at
 from farebox.adapters.aws.tables import EXPIRES_AT
-from farebox.domain.record import RequestRecord
+from farebox.domain.record import Outcome, RequestRecord
 from farebox.ports.behind import LedgerRow
 
 ALL_ROWS = "cell#"
@@ -142,6 +142,8 @@ def _amounts(record: RequestRecord, sign: int) -> Counter[str]:
         "output_tokens": usage.output_tokens,
         "cost_picodollars": record.cost_picodollars or 0,
         "charged_picodollars": record.charged_picodollars,
+        "cache_hits": int(record.outcome is Outcome.CACHED),
+        "saved_picodollars": record.saved_picodollars,
     }
     return Counter({name: sign * amount for name, amount in amounts.items()})
 

@@ -1,5 +1,7 @@
--- Version 4. Answers that a config asked to keep. `data` is the entry itself, packed; a large one is in `file`
+-- Version 4. What an answer that was given again has saved, by row, and answers that a config asked to keep. `data` is the entry itself, packed; a large one is in `file`
 -- of the folder `cache` beside the database instead.
+
+ALTER TABLE ledger ADD COLUMN saved_picodollars INTEGER NOT NULL DEFAULT 0;
 
 CREATE TABLE cache_entry (
     key BLOB PRIMARY KEY,

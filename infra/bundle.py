@@ -46,9 +46,12 @@ def dependency_layer(lock: str, platform: str) -> lambda_.Code:
     return _bundled(ROOT / "requirements", told.hexdigest(), _Wheels(lock, platform))
 
 
-def wheels(lock: str, platform: str, folder: Path) -> None:
-    """Install a lock's wheels, checked by their hashes, into the folder's `python`, as a layer has it."""
-    host = ["--python", sys.executable]
+def wheels(lock: str, platform: str, folder: Path, *, python: str = sys.executable) -> None:
+    """Install a lock's wheels, checked by their hashes, into the folder's `python`, as a layer has it.
+
+    For this machine they are those of the interpreter `python`.
+    """
+    host = ["--python", python]
     lambda_platform = ["--python-platform", ARM64_PLATFORM, "--python-version", PYTHON]
     command = [
         str(ROOT / "tools/uv"),
@@ -65,10 +68,14 @@ def compiler(platform: str) -> str | None:
 
     Lambda cannot keep what it compiles, since layers are read-only there, and so would compile at each start.
     """
-    if platform == HOST_PLATFORM:
-        return sys.executable
+    return sys.executable if platform == HOST_PLATFORM else interpreter(PYTHON)
+
+
+def interpreter(version: str) -> str | None:
+    """Find a Python of a version, such as '3.13', on this machine; None where it has none."""
     found = subprocess.run(
-        [str(ROOT / "tools/uv"), "python", "find", "--quiet", "--no-python-downloads", PYTHON],
+        # Not --quiet: it would keep the answer to itself as well.
+        [str(ROOT / "tools/uv"), "python", "find", "--no-python-downloads", version],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

@@ -12,6 +12,7 @@ from tests.bench.holding import holding_rows
 from tests.bench.instructions import instruction_rows
 from tests.bench.programs import Workshop
 from tests.bench.report import Row, table, write_json
+from tests.bench.starting import starting_rows
 from tests.bench.store import store_rows
 from tests.bench.streaming import streaming_rows
 
@@ -22,12 +23,12 @@ PARTS: Mapping[str, Callable[[Workshop, bool], list[Row]]] = {
     "holding": lambda workshop, quick: holding_rows(workshop, quick=quick),
     "store": lambda workshop, quick: store_rows(workshop.folder, quick=quick),
     "dynamodb": lambda workshop, quick: dynamodb_rows(),
+    "starting": lambda workshop, quick: starting_rows(workshop, quick=quick),
     "instructions": lambda workshop, quick: instruction_rows(workshop, quick=quick),
 }
 
 UNMEASURED = (
     ("Lambda: CPU of a paced stream", 2.2, True),
-    ("Lambda: init of the function, ms", 120.0, False),
     ("Lambda: added first event, us", 600.0, False),
     ("secret scan of 1 MB, ms", 2.0, False),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 
 from tests.bench.lockstep import Count, gateway_instructions, has_valgrind, passthrough_instructions, total
 from tests.bench.payload import DELTAS
@@ -57,7 +58,13 @@ def _import_rows(added: int | None, bare: int | None, note: str) -> list[Row]:
     return [Row("instructions, import", note, added, floor_name="bare", floor=bare, goal=IMPORT_GOAL)]
 
 
-def program_instructions(workshop: Workshop, program: str) -> int:
+def program_instructions(
+    workshop: Workshop,
+    program: str,
+    *,
+    python: str = sys.executable,
+    environment: Mapping[str, str] | None = None,
+) -> int:
     """Count a whole run of `python -c`."""
     counts = workshop.new_path("cachegrind")
     under = [
@@ -67,7 +74,7 @@ def program_instructions(workshop: Workshop, program: str) -> int:
         f"--log-file={counts}.log",
         f"--cachegrind-out-file={counts}",
     ]
-    subprocess.run([*under, sys.executable, "-c", program], check=True, env={**os.environ, **STEADY})
+    subprocess.run([*under, python, "-c", program], check=True, env={**(environment or os.environ), **STEADY})
     return total(counts, "summary:")
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import marshal
+import subprocess
+import sys
 from pathlib import Path
 
-from infra.bundle import compile_code
+from infra.bundle import compile_code, interpreter
 from infra.options import HOST_PLATFORM
 
 
@@ -21,3 +23,12 @@ def test_bytecode_is_trusted_unseen_and_names_files_as_on_lambda(tmp_path: Path)
     # PEP 552: bit 0 says that it goes by hash, and no bit 1 that the source is not looked at.
     assert int.from_bytes(compiled[4:8], "little") == 0b01
     assert marshal.loads(compiled[16:]).co_filename == "/opt/python/package/module.py"
+
+
+def test_an_interpreter_that_the_machine_has_is_found_by_its_version() -> None:
+    wanted = f"{sys.version_info.major}.{sys.version_info.minor}"
+    found = interpreter(wanted)
+    assert found is not None
+    told = subprocess.run([found, "--version"], capture_output=True, text=True, check=True).stdout
+    assert told.startswith(f"Python {wanted}.")
+    assert interpreter("3.4") is None

@@ -29,7 +29,7 @@ class Function(lambda_.Function):
         memory_mb: int,
         reserved_concurrency: int = 0,
     ) -> None:
-        part = name.capitalize()
+        part = "".join(word.capitalize() for word in name.split("_"))
         log = log_group(stack, f"{part}Log")
         role = iam.Role(
             stack,

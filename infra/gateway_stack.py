@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import aws_cdk as cdk
 from aws_cdk import aws_lambda as lambda_
 
@@ -11,11 +13,12 @@ from farebox.compose.deployment import (
     OUTPUT_GATEWAY_URL,
     Deployment,
     deployment_environment,
+    event_bus_name,
 )
 from infra.bundle import PYTHON, compiler, core_layer, dependency_layer
 from infra.function import Function
 from infra.options import Options
-from infra.rights import admin_rights, bedrock_resources, proxy_rights
+from infra.rights import admin_rights, bedrock_resources, event_bus_arn, proxy_rights
 from infra.stack import Stack, acknowledge
 from infra.storage_stack import StorageStack
 
@@ -56,6 +59,8 @@ class GatewayStack(Stack):
             "what the functions beside the proxy depend on",
         )
         self.deployment = Deployment(options.stage, storage.table_names, secret_prefix=storage.secret_prefix)
+        # By its name alone: the bus is made by a stack that needs this one.
+        self.event_bus = event_bus_name(options.stage)
         self.proxy = self._proxy(storage)
         self.admin = self._admin(storage)
 
@@ -98,8 +103,8 @@ class GatewayStack(Stack):
             "admin",
             "the admin plane",
             layers=[self.core_layer, self.functions_layer],
-            environment=deployment_environment(self.deployment),
-            rights=admin_rights(storage),
+            environment=deployment_environment(replace(self.deployment, event_bus=self.event_bus)),
+            rights=admin_rights(storage, event_bus_arn(self, self.event_bus)),
             timeout=ADMIN_TIMEOUT,
             memory_mb=self.options.admin_memory_mb,
             # Kept free for it, so that a flood of requests to the proxy cannot lock the administrators out.
@@ -107,6 +112,7 @@ class GatewayStack(Stack):
         )
         # Callers have no IAM identity: each request must bear an admin key, which the function checks first.
         url = function.add_function_url(auth_type=lambda_.FunctionUrlAuthType.NONE)
+        self.admin_url = url.url
         cdk.CfnOutput(self, OUTPUT_ADMIN_URL, value=url.url, description="Where `farebox` commands go")
         cdk.CfnOutput(
             self,

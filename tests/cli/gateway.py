@@ -9,7 +9,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from farebox.domain.budget import Touch
 from farebox.domain.identity import key_hash
 from farebox.domain.record import RequestRecord
 from farebox.http.admin.app import build_admin_app
+from farebox.jobs.replay import Replayer
 from tests.http.admin.plane import ADMIN_SECRET, admin_ports
 from tests.support.builders import FixedClock, an_admin_key
 
@@ -70,14 +71,16 @@ class Gateway:
 
 
 @contextmanager
-def running_gateway(data: Path) -> Iterator[Gateway]:
+def running_gateway(data: Path, replayer: Replayer | None = None) -> Iterator[Gateway]:
     data.mkdir(exist_ok=True)
     listener = socket.create_server(("127.0.0.1", 0))
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     credentials = {"base_url": url, "admin_url": url, "admin_key": ADMIN_SECRET, "gateway_key": "fb-x"}
     (data / "credentials.json").write_text(json.dumps(credentials))
     made: queue.SimpleQueue[uvicorn.Server] = queue.SimpleQueue()
-    thread = threading.Thread(target=lambda: asyncio.run(_serve(data, listener, made.put)), daemon=True)
+    thread = threading.Thread(
+        target=lambda: asyncio.run(_serve(data, listener, made.put, replayer)), daemon=True
+    )
     thread.start()
     # A test may be over before the thread has made its server.
     server = made.get(timeout=30)
@@ -89,13 +92,18 @@ def running_gateway(data: Path) -> Iterator[Gateway]:
         assert not thread.is_alive()
 
 
-async def _serve(data: Path, listener: socket.socket, made: Callable[[uvicorn.Server], None]) -> None:
+async def _serve(
+    data: Path, listener: socket.socket, made: Callable[[uvicorn.Server], None], replayer: Replayer | None
+) -> None:
     clock = FixedClock()
     store = LocalStore.open(data / "farebox.db", clock)
     if not await store.keys.list_admin_keys():
         await store.keys.add_admin_key(an_admin_key(), key_hash(ADMIN_SECRET))
     config = uvicorn.Config(
-        build_admin_app(admin_ports(store, clock)), lifespan="off", log_config=None, access_log=False
+        build_admin_app(replace(admin_ports(store, clock), replayer=replayer)),
+        lifespan="off",
+        log_config=None,
+        access_log=False,
     )
     server = uvicorn.Server(config)
     made(server)

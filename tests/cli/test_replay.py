@@ -2,13 +2,54 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
 
 from farebox.domain.record import RequestRecord
-from tests.cli.gateway import Gateway
-from tests.support.builders import a_record
+from farebox.jobs.replay import PAGE, Replayer
+from farebox.ports import Page
+from farebox.ports.behind import Announcement, LedgerRow
+from tests.cli.gateway import Gateway, running_gateway
+from tests.support.builders import FixedClock, a_record
+
+
+class ManyRows:
+    """Ledger rows by number; a cursor is where to go on."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.asked: list[tuple[datetime, datetime, str | None]] = []
+
+    async def rows(self, ids: Sequence[str]) -> Sequence[LedgerRow]:
+        raise AssertionError("nobody needs the rows themselves")
+
+    async def ids(
+        self, since: datetime, until: datetime, *, limit: int = 1_000, cursor: str | None = None
+    ) -> Page[str]:
+        self.asked.append((since, until, cursor))
+        start = int(cursor or 0)
+        end = min(start + limit, self.count)
+        return Page([f"req_{each}" for each in range(start, end)], str(end) if end < self.count else None)
+
+
+class Bus:
+    """Takes events until it has had enough."""
+
+    def __init__(self, enough: int) -> None:
+        self.taken: list[str] = []
+        self.enough = enough
+
+    async def announce(self, announcements: Sequence[Announcement]) -> Sequence[int]:
+        if len(self.taken) >= self.enough:
+            return range(len(announcements))
+        for each in announcements:
+            ids = each.document["ids"]
+            assert isinstance(ids, list)
+            self.taken += ids
+        return ()
 
 
 def a_line(record: RequestRecord) -> str:
@@ -45,3 +86,40 @@ def test_a_record_that_farebox_never_wrote_is_refused(gateway: Gateway, tmp_path
     log.write_text('x; record: {"id": 5}\n')
     ran = gateway.run("replay", str(log))
     assert (ran.status, "records[0]: is not a record as farebox logs it" in ran.err) == (1, True)
+
+
+def test_rows_of_a_time_are_told_again_page_by_page(tmp_path: Path) -> None:
+    rows, bus = ManyRows(2 * PAGE + 5), Bus(10 * PAGE)
+    with running_gateway(tmp_path, Replayer(rows, bus, FixedClock())) as gateway:
+        ran = gateway.run("replay", "--since", "2d", "--json")
+    assert ran.status == 0
+    assert ran.json == {"announced": 2 * PAGE + 5, "until": "2026-11-23T12:00:00Z"}
+    assert ran.err.splitlines() == [f"{count} ledger rows told again ..." for count in (PAGE, 2 * PAGE)]
+    assert len(set(bus.taken)) == len(bus.taken) == 2 * PAGE + 5
+    assert len({until for _, until, _ in rows.asked}) == 1
+
+
+def test_a_run_that_stops_midway_says_how_to_go_on(tmp_path: Path) -> None:
+    bus = Bus(PAGE)
+    with running_gateway(tmp_path, Replayer(ManyRows(PAGE + 5), bus, FixedClock())) as gateway:
+        stopped = gateway.run("replay", "--since", "2d")
+        assert stopped.status == 1
+        [go_on] = [line for line in stopped.err.splitlines() if "to go on: " in line]
+        bus.enough = 10 * PAGE
+        ran = gateway.run("replay", *go_on.partition("to go on: ")[2].split())
+    assert (ran.status, ran.out) == (0, "5 ledger rows told to sums and alerts again\n")
+    assert len(set(bus.taken)) == len(bus.taken) == PAGE + 5
+
+
+def test_a_laptop_has_nobody_to_tell(gateway: Gateway) -> None:
+    ran = gateway.run("replay", "--since", "2d")
+    assert (ran.status, "reads its ledger for every report" in ran.err) == (1, True)
+
+
+def test_a_log_and_a_time_are_two_things(gateway: Gateway) -> None:
+    for arguments in (
+        ("replay",),
+        ("replay", "x.log", "--since", "1d"),
+        ("replay", "x.log", "--until", "1d"),
+    ):
+        assert gateway.run(*arguments).status == 2

@@ -1,4 +1,4 @@
-"""What one function of the gateway stack has: its properties, its statements."""
+"""What one function has: its properties, its statements."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ def only(found: dict[str, Resource]) -> dict[str, Any]:
 
 def part(cloud: Cloud, kind: str, name: str) -> dict[str, Any]:
     """Give the properties of what a function has of a kind."""
-    found = cloud.resources(kind, "gateway").items()
-    return only({logical: resource for logical, resource in found if logical.startswith(name.capitalize())})
+    prefix = "".join(word.capitalize() for word in name.split("_"))
+    found = cloud.resources(kind).items()
+    return only({logical: resource for logical, resource in found if logical.startswith(prefix)})
 
 
 def function(cloud: Cloud, name: str) -> dict[str, Any]:

@@ -7,15 +7,17 @@ import pytest
 from tests.infra.conftest import Cloud
 
 BUCKET = "AWS::S3::Bucket"
+BUS = "AWS::Events::EventBus"
 DASHBOARD = "AWS::CloudWatch::Dashboard"
 LOG = "AWS::Logs::LogGroup"
+QUEUE = "AWS::SQS::Queue"
 SECRET = "AWS::SecretsManager::Secret"
 TABLE = "AWS::DynamoDB::Table"
 TOPIC = "AWS::SNS::Topic"
 URL = "AWS::Lambda::Url"
 
 DATA = (BUCKET, LOG, SECRET, TABLE, "AWS::DynamoDB::GlobalTable", "AWS::KMS::Key")
-PLACES = (URL, DASHBOARD, TOPIC, "AWS::Events::EventBus", "AWS::SQS::Queue")
+PLACES = (URL, DASHBOARD, TOPIC, BUS, QUEUE)
 """Addresses that others were told, subscriptions, and messages, which `farebox replay` brings again."""
 
 # Under another logical id CloudFormation makes the resource anew, and drops the old one with all in it.
@@ -35,6 +37,20 @@ KEPT = {
         "ProxyLiveFunctionUrl4F0FE19C": URL,
         "AdminLog0817AE72": LOG,
         "AdminFunctionFunctionUrl424688C0": URL,
+    },
+    "jobs": {
+        "BusEA82B648": BUS,
+        "AlertTopic2720D535": TOPIC,
+        "LedgerRelayDeadLettersEF144A25": QUEUE,
+        "LedgerRelayLogB494E836": LOG,
+        "UsageAggregatorDeadLetters9F50D08E": QUEUE,
+        "UsageAggregatorQueueA0ACD83E": QUEUE,
+        "UsageAggregatorLogF947AB13": LOG,
+        "BudgetNotifierDeadLetters2177315D": QUEUE,
+        "BudgetNotifierQueue133585F5": QUEUE,
+        "BudgetNotifierLogB90C461C": LOG,
+        "HoldSweeperDeadLetters1C2B36F1": QUEUE,
+        "HoldSweeperLogABF0A918": LOG,
     },
     "observability": {
         "AlarmTopicD01E77F9": TOPIC,

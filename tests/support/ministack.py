@@ -23,6 +23,7 @@ from tests.support.apart import environment_apart
 
 HOST = "127.0.0.1"
 START_S = 20.0
+SERVICES = "dynamodb,dynamodbstreams,events,s3,secretsmanager,sns,sqs"
 
 
 class Ministack:
@@ -34,8 +35,8 @@ class Ministack:
 
 @pytest.fixture(scope="session")
 def ministack() -> Iterator[Ministack]:
-    """Start DynamoDB, its streams, S3 and Secrets Manager once for all tests of this process."""
-    with _or_skipped({"SERVICES": "dynamodb,dynamodbstreams,s3,secretsmanager"}) as server:
+    """Start the services that functions call, once for all tests of this process."""
+    with _or_skipped({"SERVICES": SERVICES}) as server:
         yield server
 
 

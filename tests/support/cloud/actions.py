@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from urllib.parse import parse_qs
 
 from tests.support.fault_proxy import FaultProxy
+
+SERVICES = {"DynamoDB": "dynamodb", "AWSEvents": "events", "AmazonSQS": "sqs"}
+"""IAM's names of services that call themselves otherwise."""
 
 PARTS = {
     "Put": "PutItem",
@@ -25,9 +29,13 @@ class ActionProxy(FaultProxy):
 
     async def _answer(self, request: bytes) -> bytes | None:
         head, _, body = request.partition(b"\r\n\r\n")
-        (target,) = (line for line in head.split(b"\r\n") if line.lower().startswith(b"x-amz-target:"))
-        service, _, operation = target.partition(b":")[2].strip().decode().partition(".")
-        name = "dynamodb" if service.startswith("DynamoDB") else service
+        targets = [line for line in head.split(b"\r\n") if line.lower().startswith(b"x-amz-target:")]
+        if not targets:
+            # The query protocol has the action in the form.
+            self.asked.add((f"sns:{parse_qs(body.decode())['Action'][0]}", ""))
+            return await self._forward(request)
+        service, _, operation = targets[0].partition(b":")[2].strip().decode().partition(".")
+        name = SERVICES.get(service.partition("_")[0], service)
         self.asked |= {(f"{name}:{action}", table) for action, table in _actions(operation, json.loads(body))}
         return await super()._answer(request)
 

@@ -33,14 +33,15 @@ _VARIABLES = {
     "secret_prefix": "FAREBOX_SECRET_PREFIX",
     "admin_url": "FAREBOX_URL",
 }
+DEAD_LETTERS_VARIABLE = "FAREBOX_DEAD_LETTER_QUEUES"
 
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
     """One stage in one account. A function that does not need a part is not told it.
 
-    `secret_prefix` is what names of provider credentials in Secrets Manager begin with; `region` and
-    `endpoint_url` come from Lambda and from AWS's own variable, never from the stacks.
+    `secret_prefix` is what names of provider credentials in Secrets Manager begin with; `dead_letter_queues`
+    are URLs; `region` and `endpoint_url` come from Lambda and from AWS's own variable, never from the stacks.
     """
 
     stage: str
@@ -50,6 +51,7 @@ class Deployment:
     cache_bucket: str | None = None
     secret_prefix: str | None = None
     admin_url: str | None = None
+    dead_letter_queues: tuple[str, ...] = ()
     region: str = ""
     endpoint_url: str | None = None
 
@@ -59,9 +61,15 @@ def stack_name(stage: str, part: str) -> str:
     return f"farebox-{stage}-{part}"
 
 
+def event_bus_name(stage: str) -> str:
+    """Name the event bus; by its name the admin function knows it before it is made."""
+    return f"farebox-{stage}"
+
+
 def deployment_environment(deployment: Deployment) -> dict[str, str]:
     """Write the variables of a function; those of parts it is not told are left out."""
     named = {variable: getattr(deployment, field) for field, variable in _VARIABLES.items()}
+    named[DEAD_LETTERS_VARIABLE] = ",".join(deployment.dead_letter_queues) or None
     tables = dict(zip(_TABLE_VARIABLES, astuple(deployment.tables), strict=True))
     return {variable: value for variable, value in (named | tables).items() if value is not None}
 
@@ -79,6 +87,7 @@ def load_deployment(environment: Mapping[str, str]) -> Deployment:
         cache_bucket=parts["cache_bucket"],
         secret_prefix=parts["secret_prefix"],
         admin_url=parts["admin_url"],
+        dead_letter_queues=tuple(filter(None, environment.get(DEAD_LETTERS_VARIABLE, "").split(","))),
         region=_required(environment, REGION_VARIABLE),
         endpoint_url=environment.get(ENDPOINT_VARIABLE) or None,
     )

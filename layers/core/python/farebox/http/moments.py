@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 
+from farebox.domain.errors import ConfigInvalid
+
 _SPAN = re.compile(r"([1-9][0-9]{0,5})([smhdw])")
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
@@ -46,6 +48,14 @@ def read_span(text: str) -> timedelta:
 def read_before(text: str, now: datetime) -> datetime:
     """Read a moment, a day, or a span that ends now. Raises `ValueError`."""
     return _read(text, now, -1)
+
+
+def read_field(field: str, text: str, now: datetime) -> datetime:
+    """Read as `read_before` does. Raises `ConfigInvalid` naming the field."""
+    try:
+        return read_before(text, now)
+    except ValueError as error:
+        raise ConfigInvalid(field, str(error)) from None
 
 
 def read_after(text: str, now: datetime) -> datetime:

@@ -1,4 +1,4 @@
-"""Metrics of finished requests as log lines that CloudWatch turns into metrics, with bounded dimensions.
+"""Metrics of requests and jobs as log lines that CloudWatch turns into metrics, with bounded dimensions.
 
 Source: CloudWatch user guide, "Embedded metric format specification", read 2026-11.
 """
@@ -9,6 +9,7 @@ from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
+from typing import TypeAlias
 
 import msgspec
 
@@ -18,6 +19,7 @@ from farebox.domain.price import normalised_model
 from farebox.domain.record import Outcome, RequestRecord
 from farebox.domain.routing.caching import CacheStatus
 from farebox.domain.usage import CostStatus
+from farebox.ports import Clock
 
 NAMESPACE = "farebox"
 
@@ -55,13 +57,33 @@ BY_MODEL = ("requests", "ttft_ms", "duration_ms", *_TOKEN_METRICS, "charged_usd"
 BY_OUTCOME = ("requests",)
 BY_WORKSPACE = ("requests", "charged_usd")
 
-DIRECTIVES: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
+Directives: TypeAlias = tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]
+"""Sets of dimensions, and the metrics that are kept by each."""
+
+DIRECTIVES: Directives = (
     (("stage",), BY_STAGE),
     (("stage", "provider", "model"), BY_MODEL),
     (("stage", "provider", "model", "outcome"), BY_OUTCOME),
     (("stage", "workspace"), BY_WORKSPACE),
 )
 """Which metrics there are by which dimensions. A key, user or session is never one."""
+
+JOB_UNITS: Mapping[str, str] = dict.fromkeys(
+    (
+        "rows_announced",
+        "rows_counted",
+        "rows_known",
+        "records_failed",
+        "holds_swept",
+        "alerts_told",
+        "alerts_untold",
+        "dead_letters",
+    ),
+    _COUNT,
+)
+"""What the functions behind requests count, all by stage and job."""
+
+JOB_DIRECTIVES: Directives = ((("stage", "job"), tuple(JOB_UNITS)),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +97,22 @@ class Told:
 class EmfMetrics:
     """A listener that writes one line a finished request to `write`, which gets it without its end.
 
+    The first one counts as a cold start, unless nobody waits for what the process does.
     `known_models` are named by their plain ids whatever becomes of a request; others once they were priced.
     """
 
-    def __init__(self, write: Callable[[str], None], stage: str, known_models: Container[str]) -> None:
+    def __init__(
+        self,
+        write: Callable[[str], None],
+        stage: str,
+        known_models: Container[str],
+        *,
+        counts_cold_start: bool = True,
+    ) -> None:
         self._write, self._stage = write, stage
         self._known_models = known_models
         self._seen: dict[str, set[str]] = {"model": set(), "provider": set(), "workspace": set()}
-        self._is_first = True
+        self._is_first = counts_cold_start
 
     def __call__(self, event: Event) -> None:
         """Write the metrics of a finished request."""
@@ -116,6 +146,19 @@ class EmfMetrics:
         return name
 
 
+class JobMetrics:
+    """Writes what one invocation of a job has done."""
+
+    def __init__(self, write: Callable[[str], None], stage: str, job: str, clock: Clock) -> None:
+        self._write, self._clock = write, clock
+        self._dimensions = {"stage": _clean(stage), "job": _clean(job)}
+
+    def __call__(self, **counts: int) -> None:
+        """Write counts by the names of `JOB_UNITS`."""
+        told = Told(self._dimensions, counts)
+        self._write(emf_line(told, self._clock.now(), JOB_DIRECTIVES, JOB_UNITS))
+
+
 def metrics_of(record: RequestRecord, *, is_cold_start: bool) -> dict[str, float]:
     """Give what is measured of a request; no time to the first byte where there was none, and nothing of the
     cache where it was not asked.
@@ -147,15 +190,15 @@ def metrics_of(record: RequestRecord, *, is_cold_start: bool) -> dict[str, float
     return metrics
 
 
-def emf_line(told: Told, at: datetime) -> str:
+def emf_line(told: Told, at: datetime, by: Directives = DIRECTIVES, units: Mapping[str, str] = UNITS) -> str:
     """Write one line of the embedded metric format."""
     directives = [
         {
             "Namespace": NAMESPACE,
             "Dimensions": [list(dimensions)],
-            "Metrics": [{"Name": name, "Unit": UNITS[name]} for name in names if name in told.metrics],
+            "Metrics": [{"Name": name, "Unit": units[name]} for name in names if name in told.metrics],
         }
-        for dimensions, names in DIRECTIVES
+        for dimensions, names in by
     ]
     timestamp_ms = int(at.astimezone(UTC).timestamp() * 1000)
     line = {

@@ -53,8 +53,8 @@ class Notifier:
             await self.tell(crossing)
             self._taken.discard(crossing.identity)
 
-    async def tell(self, crossing: Crossing) -> None:
-        """Tell everybody, then note so: told twice rather than never."""
+    async def tell(self, crossing: Crossing) -> bool:
+        """Tell everybody, then note so: told twice rather than never. Say whether that was done."""
         try:
             for teller in self._tellers:
                 await teller(crossing)
@@ -63,6 +63,8 @@ class Notifier:
             _log.warning(
                 "budget %s at %d %%: not everybody was told: %s", crossing.budget, crossing.threshold, fault
             )
+            return False
+        return True
 
     async def _untold(self) -> Sequence[Crossing]:
         limit = UNTOLD_AT_ONCE

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import msgspec
 
 from farebox.domain.record import RequestRecord
 from farebox.jobs.request_log import request_line
-from farebox.ports.behind import Announcement
+from farebox.ports.behind import Announcement, Announcer
 
 VERSION = 1
 """Of the documents. Fields may be added under the same number; none changes its meaning."""
@@ -29,6 +29,15 @@ _KINDS = {"request": FINISHED, "correction": CORRECTED, "reset": RESET}
 
 Entries = tuple[tuple[str, str, str, str, int], ...]
 """Budget, unit, window, bucket and amount, as ledger rows have them."""
+
+
+async def relay(new: Sequence[tuple[str, Announcement]], announcer: Announcer) -> str | None:
+    """Announce new rows, each with its place in the stream; give the place of the first that was not taken.
+
+    From there on they come again, so that some may be told twice and none is left out.
+    """
+    missed = await announcer.announce([told for _, told in new])
+    return new[min(missed)][0] if missed else None
 
 
 def announcement(

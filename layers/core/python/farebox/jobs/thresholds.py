@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from farebox.domain.budget import Budget, Window
@@ -63,7 +63,7 @@ class ThresholdWatch:
         It is given before the next batch is looked at, since the store never gives it again.
         """
         batch = self._finished[:BATCH]
-        decided = await self._decide(batch)
+        decided = await self.look_at(batch)
         # Only now: a store that fails finds them again.
         del self._finished[: len(batch)]
         return decided
@@ -86,7 +86,8 @@ class ThresholdWatch:
         )
         return await self._new(reached)
 
-    async def _decide(self, finished: list[RequestFinished]) -> list[Crossing]:
+    async def look_at(self, finished: Sequence[RequestFinished]) -> list[Crossing]:
+        """Look at the buckets of these requests; give what nobody had decided before. Raises `StoreFault`."""
         policy, now = await self._policies.current(), self._clock.now()
         budgets = {budget.name: budget for budget in policy.budgets}
         drawn = [

@@ -83,12 +83,25 @@ class AlertTopic(Protocol):
 
 
 class Notices(Protocol):
-    """Which alerts were told lately, so that the same thing is not told again and again."""
+    """Which alerts were told lately, so that the same thing is not told again and again.
 
-    async def claim(self, name: str, now: datetime) -> bool:
+    What grows is told again when its `level` is above the one that was told.
+    """
+
+    async def claim(self, name: str, now: datetime, *, level: int = 0) -> bool:
         """Say whether the caller is the one to tell. Where it does not call `told` within a minute, the next
-        one is.
+        one is. Raises `StoreFault`.
         """
 
-    async def told(self, name: str, until: datetime) -> None:
-        """Let nobody tell it again before a moment."""
+    async def told(self, name: str, until: datetime, *, level: int = 0) -> None:
+        """Let nobody tell this level, or a lower one, again before a moment."""
+
+    async def recede(self, name: str, level: int) -> None:
+        """Note that a level is no longer above this one: from here on growth is news again."""
+
+
+class DeadLetters(Protocol):
+    """The messages that nobody could process."""
+
+    async def waiting(self) -> Mapping[str, int]:
+        """Count them by the name of their queue. Raises `StoreFault`."""

@@ -9,6 +9,7 @@ from farebox.adapters.aws.dynamodb.items import Items
 from farebox.adapters.aws.key_store.keys import DynamoKeys
 from farebox.adapters.aws.ledger.buckets.keys import DEFAULT_SHARDS
 from farebox.adapters.aws.ledger.buckets.shards import Buckets
+from farebox.adapters.aws.ledger.outbox import DynamoLedgerRows
 from farebox.adapters.aws.ledger.reports import DynamoReports
 from farebox.adapters.aws.ledger.rollups.store import DynamoRollups
 from farebox.adapters.aws.ledger.spending import DynamoSpendingHistory
@@ -17,6 +18,7 @@ from farebox.adapters.aws.ledger.thresholds import DynamoThresholds
 from farebox.adapters.aws.limits.limiter import DynamoRateLimits
 from farebox.adapters.aws.policies import DynamoPolicies
 from farebox.adapters.aws.services.cache import DynamoResponseCache
+from farebox.adapters.aws.services.notices import DynamoNotices
 from farebox.adapters.aws.services.objects import BucketObjects
 from farebox.adapters.aws.stamps import Stamps
 from farebox.adapters.aws.tables import TableNames
@@ -32,6 +34,8 @@ class DynamoStore:
     ledger: DynamoLedger
     reports: DynamoReports
     rollups: DynamoRollups
+    ledger_rows: DynamoLedgerRows
+    notices: DynamoNotices
     rate_limits: DynamoRateLimits
     thresholds: DynamoThresholds
     spending: DynamoSpendingHistory
@@ -64,6 +68,8 @@ class DynamoStore:
             DynamoLedger(items, tables, stamps, buckets),
             DynamoReports(items, tables, stamps, buckets, rollups if is_rolled_up else None),
             rollups,
+            DynamoLedgerRows(items, tables),
+            DynamoNotices(items, tables),
             DynamoRateLimits(items, tables, clock),
             DynamoThresholds(items, tables, buckets),
             DynamoSpendingHistory(items, tables),

@@ -8,6 +8,8 @@ from typing import Any
 
 from mangum import Mangum
 
+from farebox.adapters.aws.services.event_bus import BusAnnouncer
+from farebox.compose.aws.jobs import aws_service
 from farebox.compose.aws.store import AwsStore, open_store
 from farebox.compose.deployment import BOOTSTRAP_EVENT, load_deployment
 from farebox.compose.prices import load_prices
@@ -15,6 +17,7 @@ from farebox.domain.errors import Conflict
 from farebox.http.admin.app import build_admin_app
 from farebox.http.admin.keys.bootstrap import first_admin_key
 from farebox.http.admin.ports import DEPLOYED_CREDENTIALS, AdminPorts
+from farebox.jobs.replay import Replayer
 
 Handler = Callable[[dict[str, Any], Any], dict[str, Any]]
 """What Lambda calls: an event and a context, JSON objects both ways."""
@@ -24,7 +27,9 @@ METRICS_ELSEWHERE = "# The metrics of a deployment are in CloudWatch; see its da
 
 def open_admin(environment: Mapping[str, str]) -> AwsStore:
     """Open what the admin function needs. Raises `ConfigInvalid` where the environment lacks something."""
-    return open_store(load_deployment(environment), environment)
+    deployment = load_deployment(environment)
+    # Whoever is told the bus is part of a deployment whose rows are counted behind it.
+    return open_store(deployment, environment, is_rolled_up=deployment.event_bus is not None)
 
 
 def admin_handler(aws: AwsStore) -> Handler:
@@ -55,8 +60,17 @@ def admin_ports(aws: AwsStore) -> AdminPorts:
         metrics=lambda: METRICS_ELSEWHERE,
         spending=store.spending,
         prices=load_prices(),
+        replayer=replayer_of(aws),
         reads_credentials=DEPLOYED_CREDENTIALS,
     )
+
+
+def replayer_of(aws: AwsStore) -> Replayer | None:
+    """Give what tells of ledger rows again, where there is a bus."""
+    bus = aws.deployment.event_bus
+    if bus is None:
+        return None
+    return Replayer(aws.store.ledger_rows, BusAnnouncer(aws_service(aws, "events"), bus), aws.clock)
 
 
 async def _bootstrap(aws: AwsStore) -> dict[str, Any]:

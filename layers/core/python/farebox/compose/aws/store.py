@@ -40,8 +40,13 @@ class AwsStore:
         await self.transport.aclose()
 
 
-def open_store(deployment: Deployment, environment: Mapping[str, str]) -> AwsStore:
-    """Open the tables with the role's credentials; nothing is read yet. Raises `ConfigInvalid`."""
+def open_store(
+    deployment: Deployment, environment: Mapping[str, str], *, is_rolled_up: bool = False
+) -> AwsStore:
+    """Open the tables with the role's credentials; nothing is read yet. Raises `ConfigInvalid`.
+
+    `is_rolled_up` lets reports read the sums, where a function has the right to.
+    """
     clock, randomness = SystemClock(), SystemRandomness()
     settings = load_settings(environment)
     chosen_hosts = AddressRule(settings.trusted_hosts)
@@ -49,8 +54,14 @@ def open_store(deployment: Deployment, environment: Mapping[str, str]) -> AwsSto
     credentials = role_credentials(environment, transport, clock)
     service = Service(service_origin(deployment, "dynamodb"), deployment.region)
     client = DynamoClient(transport, service, credentials, clock=clock, randomness=randomness)
-    objects = _objects(deployment, transport, credentials, clock)
-    store = DynamoStore.over(client, deployment.tables, clock, shards=settings.bucket_shards, objects=objects)
+    store = DynamoStore.over(
+        client,
+        deployment.tables,
+        clock,
+        is_rolled_up=is_rolled_up,
+        shards=settings.bucket_shards,
+        objects=_objects(deployment, transport, credentials, clock),
+    )
     return AwsStore(store, clock, randomness, transport, credentials, deployment)
 
 

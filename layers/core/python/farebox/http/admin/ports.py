@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from farebox.domain.config import CALLER_CREDENTIAL
 from farebox.domain.price import PriceBook
+from farebox.jobs.replay import Replayer
 from farebox.ports import Clock, Keys, Ledger, Policies, Randomness, Reports, SpendingHistory
 
 LAPTOP_CREDENTIALS = (CALLER_CREDENTIAL, "env:", "file:")
@@ -19,7 +20,8 @@ DEPLOYED_CREDENTIALS = (CALLER_CREDENTIAL, "secretsmanager:")
 @dataclass(frozen=True, slots=True)
 class AdminPorts:
     """`metrics` gives the Prometheus text of this process. Without `spending`, budgets have no burn rate;
-    without `prices`, an apply does not compare negotiated ones with the list.
+    without `prices`, an apply does not compare negotiated ones with the list; without `replayer` there is
+    nobody to tell of ledger rows again.
 
     `reads_credentials` are beginnings of the credentials that the gateway can read; others are warned about.
     """
@@ -33,4 +35,5 @@ class AdminPorts:
     metrics: Callable[[], str]
     spending: SpendingHistory | None = None
     prices: PriceBook | None = None
+    replayer: Replayer | None = None
     reads_credentials: tuple[str, ...] = LAPTOP_CREDENTIALS

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Query
 from farebox.domain.errors import ConfigInvalid
 from farebox.http.admin.ports import AdminPorts
 from farebox.http.admin.rows import Row, audit_row, listing, request_row, usage_row, usage_total
-from farebox.http.moments import read_before
+from farebox.http.moments import read_field
 
 USAGE_GROUPS = ("key", "user", "workspace", "model", "provider", "session")
 # Portkey's names of the groups: /analytics/groups/{users,ai-models,metadata/{key}}.
@@ -69,7 +69,4 @@ async def _usage(ports: AdminPorts, by: str, since: str | None, until: str | Non
 
 
 def _moment(field: str, text: str | None, now: datetime) -> datetime | None:
-    try:
-        return None if text is None else read_before(text, now)
-    except ValueError as error:
-        raise ConfigInvalid(field, str(error)) from None
+    return None if text is None else read_field(field, text, now)

@@ -1,4 +1,4 @@
-"""Books requests from the log lines that were written while the store was away."""
+"""What was lost on its way comes again: log lines into the ledger, ledger rows to sums and alerts."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from farebox.domain.config import Policy
 from farebox.domain.errors import ConfigInvalid
 from farebox.domain.record import Billing, RequestRecord, booked_on
 from farebox.http.admin.ports import AdminPorts
+from farebox.http.moments import read_field, utc_text
+
+NOTHING_BEHIND = "this gateway reads its ledger for every report, so there is nobody to tell"
 
 
 class Unsettled(BaseModel):
@@ -20,6 +23,15 @@ class Unsettled(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     records: list[dict[str, Any]]
+
+
+class Missed(BaseModel):
+    """A time whose ledger rows are told again, and where to go on."""
+
+    model_config = ConfigDict(extra="forbid")
+    since: str
+    until: str | None = None
+    cursor: str | None = None
 
 
 def replay_router(ports: AdminPorts) -> APIRouter:
@@ -34,6 +46,23 @@ def replay_router(ports: AdminPorts) -> APIRouter:
         for record in read:
             await ports.ledger.settle(record.id, record, _booked(record, policy))
         return {"replayed": len(read)}
+
+    @router.post("/announce")
+    async def announce(missed: Missed) -> dict[str, object]:
+        """Tell sums and alerts of the ledger rows of a time again, some thousands at once, oldest first.
+
+        What was counted or told before is not counted or told twice. `next` is the cursor to go on with, and
+        `until` the end to go on to.
+        """
+        if ports.replayer is None:
+            raise ConfigInvalid("since", NOTHING_BEHIND)
+        now = ports.clock.now()
+        since = read_field("since", missed.since, now)
+        until = now if missed.until is None else read_field("until", missed.until, now)
+        if until <= since:
+            raise ConfigInvalid("until", "must be later than since")
+        done = await ports.replayer.replay(since, until, missed.cursor)
+        return {"announced": done.rows, "until": utc_text(until), "next": done.next}
 
     return router
 

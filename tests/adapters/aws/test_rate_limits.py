@@ -152,27 +152,39 @@ def most_in_a_window(admitted: Sequence[tuple[datetime, int]], length: timedelta
 
 
 faults = st.sampled_from([Fault.PASS, *(fault for fault in Fault if fault is not Fault.PASS)])
-arrivals = st.lists(st.tuples(st.floats(0, 0.3), st.integers(1, 3), st.booleans()), max_size=25)
+arrivals = st.lists(
+    st.tuples(st.floats(0, 0.3), st.lists(st.tuples(st.integers(1, 3), st.booleans()), max_size=4)),
+    max_size=15,
+)
+"""How long after the last ones come which together: how much each takes, and whether it draws on another
+limit too.
+"""
+
+Arrivals = Sequence[tuple[float, Sequence[tuple[int, bool]]]]
 
 
-async def count_windows(
-    port: int, per: str, limit: int, asked: Sequence[tuple[float, int, bool]], script: Sequence[Fault]
-) -> None:
+async def count_windows(port: int, per: str, limit: int, asked: Arrivals, script: Sequence[Fault]) -> None:
     clock, transport, deployment = FixedClock(), Http1Transport(), deployed(port)
     limited = RateLimit("l", a_scope(), LimitUnit.TOKENS, limit, per)
     other = RateLimit("other", a_scope(key="*"), LimitUnit.REQUESTS, 10**6, "minute")
+    admitted: list[tuple[datetime, int]] = []
+    unsure: list[tuple[datetime, int]] = []
+
+    async def ask_for(limiter: RateLimiter, amount: int, is_wide: bool) -> None:
+        draws = [Draw(limited, "", amount), *([Draw(other, "a")] if is_wide else [])]
+        try:
+            if await is_admitted(limiter, *draws, at=clock.now()):
+                admitted.append((clock.now(), amount))
+        except StoreFault:
+            unsure.append((clock.now(), amount))
+
     async with FaultProxy(port, script) as proxy:
-        processes = [deployment.store(transport, clock, port=proxy.port).rate_limits for _ in range(2)]
-        admitted: list[tuple[datetime, int]] = []
-        unsure: list[tuple[datetime, int]] = []
-        for number, (share, amount, is_wide) in enumerate(asked):
+        processes = [deployment.store(transport, clock, port=proxy.port).rate_limits for _ in range(3)]
+        for share, together in asked:
             clock.advance(share * PERIODS[per])
-            draws = [Draw(limited, "", amount), *([Draw(other, "a")] if is_wide else [])]
-            try:
-                if await is_admitted(processes[number % 2], *draws, at=clock.now()):
-                    admitted.append((clock.now(), amount))
-            except StoreFault:
-                unsure.append((clock.now(), amount))
+            await asyncio.gather(
+                *(ask_for(processes[number % 3], *each) for number, each in enumerate(together))
+            )
         await proxy.deliver_late()
         assert most_in_a_window(admitted, PERIODS[per]) <= limit
         counted = await used(processes[0], Draw(limited, ""), clock.now())
@@ -190,7 +202,7 @@ async def count_windows(
 )
 @settings(max_examples=40)
 def test_whatever_is_lost_on_the_way_no_window_has_more_than_the_limit_and_no_draw_counts_twice(
-    ministack: Ministack, per: str, limit: int, asked: list[tuple[float, int, bool]], script: list[Fault]
+    ministack: Ministack, per: str, limit: int, asked: Arrivals, script: list[Fault]
 ) -> None:
     asyncio.run(count_windows(ministack.port, per, limit, asked, script))
 
@@ -205,7 +217,7 @@ def test_whatever_is_lost_on_the_way_no_window_has_more_than_the_limit_and_no_dr
 )
 @settings(max_examples=400)
 def test_whatever_is_lost_on_the_way_no_window_has_more_than_the_limit_at_length(
-    ministack: Ministack, per: str, limit: int, asked: list[tuple[float, int, bool]], script: list[Fault]
+    ministack: Ministack, per: str, limit: int, asked: Arrivals, script: list[Fault]
 ) -> None:
     asyncio.run(count_windows(ministack.port, per, limit, asked, script))
 
@@ -325,6 +337,23 @@ async def test_an_item_that_everybody_writes_is_written_by_transactions_for_a_wh
             assert await is_admitted(limiter, Draw(wide, ""), at=clock.now())
         assert proxy.seen[-1] == "UpdateItem"
         assert await used(limiter, Draw(wide, ""), at=clock.now()) == MARKS_MAX + 12
+
+
+async def test_whoever_clears_away_at_the_same_time_is_let_through_all_the_same(
+    deployment: Deployment, transport: Http1Transport
+) -> None:
+    clock, wide = FixedClock(), replace(REQUESTS, limit=10**6)
+    limiters = [deployment.store(transport, clock).rate_limits for _ in range(4)]
+    for also in ((), (tokens(1),)):
+        for _ in range(30):
+            assert await is_admitted(limiters[0], Draw(wide, ""), *also, at=clock.now())
+            clock.advance(SECOND)
+        clock.advance(2 * MINUTE)
+        answers = await asyncio.gather(
+            *(is_admitted(limiters[n % 4], Draw(wide, ""), *also, at=clock.now()) for n in range(40))
+        )
+        assert answers == [True] * 40
+        assert await used(limiters[0], Draw(wide, ""), clock.now()) == 40
 
 
 async def test_expressions_stay_below_their_four_kilobytes(

@@ -30,6 +30,9 @@ KEPT = timedelta(days=2)
 ENTRIES_OF_A_WRITE = 90
 """So many that one write takes away or moves: its expressions have 4 KB."""
 
+TAKEN_ALONG_FROM = 20
+"""So many of them are worth a longer condition of a draw that would do without."""
+
 Leases: TypeAlias = Mapping[LimitUnit, datetime]
 Entries: TypeAlias = Mapping[str, int]
 
@@ -71,7 +74,7 @@ class Counters:
         taken to be there, and nothing is cleared away.
         """
         writing = Writing(table, self.key)
-        cleared = self.clear_into(writing, item, now) if item is not None else {}
+        cleared = self._clear_if_due(writing, item, now) if item is not None else {}
         absent = [draw for draw in self.draws if item is not None and draw.limit.key not in item]
         _begin(writing, absent, now, leases)
         for draw in self.draws:
@@ -103,6 +106,15 @@ class Counters:
             cleared.setdefault(draw, []).append(amount)
         return cleared
 
+    def _clear_if_due(self, writing: Writing, item: Item, now: datetime) -> dict[Draw, list[int]]:
+        """Clear away where room is wanted or a good many entries have gathered. Who clears meets all others
+        that do: one at a time would make as many tries futile each time that a slot leaves the window.
+        """
+        has_room = all(_fits_uncleared(draw, item) for draw in self.draws)
+        if has_room and len(self.stale(item, now)) < TAKEN_ALONG_FROM:
+            return {}
+        return self.clear_into(writing, item, now)
+
     def correction(self, table: str, at: datetime, item: Item | None) -> Writing | None:
         """Change what was drawn at `at` and let members go, as far as they are there; None for nothing to do.
 
@@ -130,7 +142,7 @@ class Counters:
         """Move leases of members that are there, never back; None for nothing to do."""
         writing, until_us = Writing(table, self.key), microseconds(lease_until)
         for draw in self.draws:
-            name = _own_name(draw, lease_until)
+            name = _member_name(draw)
             if item is not None and not 0 < _entries(item, draw).get(name, 0) < until_us:
                 continue
             path = writing.path(draw.limit.key, name)
@@ -149,8 +161,12 @@ def grouped(draws: Iterable[Draw]) -> list[Counters]:
 
 def _own_name(draw: Draw, moment: datetime) -> str:
     """Name the entry that a draw writes: its member, or the slot of the moment."""
-    if not draw.limit.counts_members:
-        return f"{slot_number_at(draw.limit, moment):x}"
+    if draw.limit.counts_members:
+        return _member_name(draw)
+    return f"{slot_number_at(draw.limit, moment):x}"
+
+
+def _member_name(draw: Draw) -> str:
     # Agents are named by clients; an empty name is none, and a name in an expression is short.
     if len(draw.member.encode()) <= _MAX_NAME_BYTES:
         return f"={draw.member}"
@@ -172,9 +188,16 @@ def _is_stale(draw: Draw, name: str, amount: int, now: datetime) -> bool:
     return amount == 0 or not SlidingCount(((int(name, 16), amount),)).at(draw.limit, now).slots
 
 
+def _fits_uncleared(draw: Draw, item: Item) -> bool:
+    entries = _entries(item, draw)
+    if draw.limit.counts_members:
+        return len(entries.keys() | {_member_name(draw)}) <= draw.limit.limit
+    return entries.get(USED, 0) + draw.amount <= draw.limit.limit
+
+
 def _level(draw: Draw, item: Item, now: datetime, leases: Leases, is_drawn: bool) -> Level:
     if draw.limit.counts_members:
-        own, now_us = _own_name(draw, now), microseconds(now)
+        own, now_us = _member_name(draw), microseconds(now)
         others = sum(until > now_us for name, until in _entries(item, draw).items() if name != own)
         return member_level(draw, others, leases[draw.limit.unit])
     count = _counted(item, draw, now)
@@ -210,7 +233,7 @@ def _count(writing: Writing, draw: Draw, now: datetime, cleared: int) -> None:
 def _join(writing: Writing, draw: Draw, leases: Leases, cleared: int) -> None:
     """Add a member if there is a place, or move the end of one that is there."""
     members = writing.path(draw.limit.key)
-    own = writing.path(draw.limit.key, _own_name(draw, leases[draw.limit.unit]))
+    own = writing.path(draw.limit.key, _member_name(draw))
     writing.set(own, writing.value(microseconds(leases[draw.limit.unit])))
     limit = writing.value(draw.limit.limit + cleared)
     has_room = f"size({members}) < {limit} OR (attribute_exists({own}) AND size({members}) <= {limit})"

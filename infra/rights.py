@@ -47,7 +47,7 @@ def proxy_rights(stack: Stack, storage: StorageStack) -> list[iam.PolicyStatemen
     """
     tables = storage.tables
     rights = [
-        on_table(tables[CACHE.name], "GetItem", "PutItem"),
+        on_table(tables[CACHE.name], "GetItem", "Query", "PutItem"),
         on_table(tables[KEYS.name], "GetItem", "BatchGetItem", "Query"),
         on_table(tables[BUDGETS.name], "GetItem", "BatchGetItem", "Query", *WRITE),
         on_table(tables[USAGE.name], "GetItem", *APPEND),
@@ -69,6 +69,7 @@ def admin_rights(storage: StorageStack, bus_arn: str) -> list[iam.PolicyStatemen
         on_table(tables[BUDGETS.name], *READ, "Scan", *WRITE, indexes=[BY_LEASE]),
         on_table(tables[USAGE.name], *READ, "Scan", *APPEND, indexes=[BY_TIME, BY_SESSION, BY_OVERRUN]),
         on_table(tables[ROLLUPS.name], "Query"),
+        on_table(tables[CACHE.name], "Query"),
         iam.PolicyStatement(actions=["events:PutEvents"], resources=[bus_arn]),
     ]
 

@@ -8,7 +8,7 @@ import queue
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,12 @@ from typing import Any
 import uvicorn
 from typer.testing import CliRunner
 
-from farebox.adapters.local.store import LocalStore
+from farebox.adapters.local.store import DATABASE_FILE, LocalStore
 from farebox.cli.main import application
 from farebox.domain.budget import Touch
 from farebox.domain.identity import key_hash
 from farebox.domain.record import RequestRecord
+from farebox.domain.routing.breaker import Breaker
 from farebox.http.admin.app import build_admin_app
 from farebox.jobs.replay import Replayer
 from tests.http.admin.plane import ADMIN_SECRET, admin_ports
@@ -69,6 +70,10 @@ class Gateway:
         """Put requests in the ledger, as another process on the same file would, on every budget."""
         asyncio.run(_book(self.data, records))
 
+    def break_circuit(self, breaker: Breaker) -> None:
+        """Tell what another process on the same file knows of a circuit breaker."""
+        asyncio.run(_break(self.data, breaker))
+
 
 @contextmanager
 def running_gateway(data: Path, replayer: Replayer | None = None) -> Iterator[Gateway]:
@@ -109,6 +114,11 @@ async def _serve(
     made(server)
     await server.serve(sockets=[listener])
     store.close()
+
+
+async def _break(data: Path, breaker: Breaker) -> None:
+    with closing(LocalStore.open(data / DATABASE_FILE, FixedClock())) as store:
+        assert await store.breakers.put(breaker, FixedClock().now())
 
 
 async def _book(data: Path, records: Sequence[RequestRecord]) -> None:

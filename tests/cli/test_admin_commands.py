@@ -3,6 +3,7 @@
 import json
 import sqlite3
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,11 @@ import pytest
 
 from farebox.domain.identity import is_key_text
 from farebox.domain.record import Outcome
+from farebox.domain.routing.breaker import Breaker, BreakerKey
 from farebox.domain.routing.caching import CacheStatus
 from farebox.domain.usage import Usage
 from tests.cli.gateway import Gateway
-from tests.support.builders import a_record
+from tests.support.builders import NOON, a_record
 
 POLICY = """\
 providers:
@@ -325,6 +327,28 @@ def test_the_policy_is_listed(gateway: Gateway, policy: Path) -> None:
     }
     for kind in listed:
         assert gateway.run(kind, "list", "--json").json["next"] is None
+
+
+def test_circuit_breakers_that_failed_lately_are_listed_with_the_providers(gateway: Gateway) -> None:
+    key, until = BreakerKey("main", "claude-opus-5-5", "eu"), NOON + timedelta(seconds=30)
+    gateway.break_circuit(Breaker(key, 1, NOON, 5, 3, NOON, until))
+    told = gateway.run("providers", "list").out.splitlines()[-2:]
+    assert [line.split() for line in told] == [
+        ["provider", "model", "region", "state", "failures", "open_until"],
+        ["main", "claude-opus-5-5", "eu", "open", "3", "2026-11-23T12:00:30Z"],
+    ]
+    assert gateway.run("providers", "list", "--json").json["breakers"] == [
+        {
+            "provider": "main",
+            "model": "claude-opus-5-5",
+            "region": "eu",
+            "state": "open",
+            "failures": 3,
+            "requests": 5,
+            "opened_at": "2026-11-23T12:00:00Z",
+            "open_until": "2026-11-23T12:00:30Z",
+        }
+    ]
 
 
 def test_a_config_is_shown_as_it_is_and_as_it_was(gateway: Gateway, policy: Path) -> None:

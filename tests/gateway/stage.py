@@ -33,8 +33,9 @@ from farebox.gateway.limit import Limits
 from farebox.gateway.pipeline import Gateway
 from farebox.gateway.reserve import HoldTerms
 from farebox.gateway.route import Trying
-from farebox.gateway.routing.patience import Patience
-from farebox.gateway.routing.sending import Sender
+from farebox.gateway.routing.trying.breakers import CircuitBreakers
+from farebox.gateway.routing.trying.patience import Patience
+from farebox.gateway.routing.trying.sending import Sender
 from farebox.gateway.settle import Settler
 from farebox.gateway.stream import MeteredStream
 from farebox.http.admin.apply import apply_document
@@ -227,6 +228,7 @@ def _wired(
     backlog = Backlog(ledger)
     prices = PriceData().book()
     environment = {"SECRET": SECRET}
+    breakers = CircuitBreakers(store.breakers, events, clock)
     providers = Providers(transport, {"demo": DemoTransport()}, Timeouts())
     gateway = Gateway(
         keys=store.keys,
@@ -240,7 +242,7 @@ def _wired(
         limits=Limits(LocalRateLimits(store.database), clock, terms.lease_ms),
         cache=AnswerCache(cache, clock),
         leases=leases,
-        trying=Trying(Sender(providers, silence_ms=15_000), prices, Patience(), clock, randomness),
+        trying=Trying(Sender(providers, silence_ms=15_000), prices, Patience(), breakers, clock, randomness),
         clock=clock,
         randomness=randomness,
         terms=terms,
@@ -253,7 +255,9 @@ def _wired(
         upstream=transport,
         gateway=gateway,
         leases=leases,
-        admin=AdminPorts(store.keys, store.policies, store.reports, ledger, clock, randomness, lambda: ""),
+        admin=AdminPorts(
+            store.keys, store.policies, store.reports, ledger, store.breakers, clock, randomness, lambda: ""
+        ),
         events=events,
         environment=environment,
         keys={},

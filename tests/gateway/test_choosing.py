@@ -51,7 +51,8 @@ def a_chooser(
     head = read_head(json.dumps({**body, **fields}).encode())
     request = IncomingRequest("req_1", "messages", b"", headers or [], no_body)
     caller = Caller(a_key(), None, {"team": team} if team else {}, None, None, "trace")
-    return RequestChooser(session, "key_1", head, facts_of(request, head, caller), randomness or Seeded())
+    facts = facts_of(request, head, caller)
+    return RequestChooser(session, "key_1", head, facts, randomness or Seeded(), lambda _: False)
 
 
 def a_balance(*weights: int, **strategy: object) -> LoadBalance:

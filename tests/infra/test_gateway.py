@@ -82,8 +82,8 @@ def test_the_proxy_reads_the_credentials_of_its_stage_and_no_other_secret(dev: C
     assert "anthropicSecret" in json.dumps(reading["Resource"])
 
 
-def test_the_admin_plane_keeps_no_cache_and_writes_no_sums(dev: Cloud) -> None:
-    assert allowed(dev, "admin", "cache") == set()
+def test_the_admin_plane_lists_circuit_breakers_and_writes_no_sums(dev: Cloud) -> None:
+    assert allowed(dev, "admin", "cache") == {"Query"}
     assert allowed(dev, "admin", "rollups") == {"Query"}
 
 

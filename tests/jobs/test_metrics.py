@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from farebox.domain.event import RequestFinished
+from farebox.domain.event import BreakerMoved, RequestFinished
 from farebox.domain.record import Outcome
+from farebox.domain.routing.breaker import BreakerKey, BreakerState
 from farebox.domain.routing.caching import CacheStatus
 from farebox.domain.usage import CostStatus, Usage
 from farebox.jobs.metrics import MODEL_LENGTH_MAX, MODELS_MAX, Metrics
-from tests.support.builders import a_record
+from tests.support.builders import NOON, a_record, an_attempt
 
 
 def samples(metrics: Metrics) -> dict[str, float]:
@@ -112,3 +113,28 @@ def test_nothing_that_names_a_person_is_a_label() -> None:
         )
     )
     assert "canary" not in metrics.text()
+
+
+def test_each_attempt_is_counted_at_its_own_target() -> None:
+    metrics = Metrics()
+    failed = an_attempt(provider="first", status=529, reason="status 529")
+    lost = an_attempt(provider="first", status=None, reason="not reached")
+    metrics(RequestFinished(a_record(attempts=(failed, lost, an_attempt(provider="second")))))
+    found = {name: value for name, value in samples(metrics).items() if "attempts" in name}
+    model = 'model="claude-sonnet-4-5"'
+    assert found == {
+        f'farebox_attempts_total{{{model},provider="first",result="failed",status="529"}}': 1,
+        f'farebox_attempts_total{{{model},provider="first",result="failed",status="none"}}': 1,
+        f'farebox_attempts_total{{{model},provider="second",result="answered",status="200"}}': 1,
+    }
+
+
+def test_a_circuit_breaker_is_seen_to_open_and_close() -> None:
+    metrics = Metrics()
+    key = BreakerKey("first", "claude-opus-5-5", "eu")
+    labels = 'model="claude-opus-5-5",provider="first",region="eu"'
+    for state, is_open in ((BreakerState.OPEN, 1), (BreakerState.OPEN, 1), (BreakerState.CLOSED, 0)):
+        metrics(BreakerMoved(key, state, NOON))
+        assert samples(metrics)[f"farebox_circuit_breaker_open{{{labels}}}"] == is_open
+    assert samples(metrics)[f'farebox_circuit_breaker_moves_total{{{labels},state="open"}}'] == 2
+    assert samples(metrics)[f'farebox_circuit_breaker_moves_total{{{labels},state="closed"}}'] == 1

@@ -111,6 +111,7 @@ def wing_over(store: DynamoStore, clock: FixedClock) -> Wing:
         thresholds=store.thresholds,
         spending=store.spending,
         cache=store.cache,
+        breakers=store.breakers,
         clock=clock,
     )
 

@@ -19,6 +19,7 @@ from farebox.ports import (
     SpendingHistory,
     Thresholds,
 )
+from farebox.ports.breakers import Breakers
 from tests.support.builders import FixedClock
 
 
@@ -34,6 +35,7 @@ class Wing:
     thresholds: Thresholds
     spending: SpendingHistory
     cache: ResponseCache
+    breakers: Breakers
     clock: FixedClock
 
 
@@ -47,6 +49,7 @@ def local_wing(store: LocalStore, clock: FixedClock) -> Wing:
         thresholds=LocalThresholds(store.database),
         spending=LocalSpendingHistory(store.database),
         cache=store.cache,
+        breakers=store.breakers,
         clock=clock,
     )
 

@@ -101,6 +101,7 @@ def admin_ports(store: LocalStore, clock: FixedClock) -> AdminPorts:
         policies=store.policies,
         reports=store.reports,
         ledger=store.ledger,
+        breakers=store.breakers,
         clock=clock,
         randomness=CountingBytes(),
         metrics=lambda: "farebox_requests_total 7\n",

@@ -210,6 +210,7 @@ def admin_ports(local: LocalGateway) -> AdminPorts:
         policies=local.store.policies,
         reports=local.store.reports,
         ledger=local.store.ledger,
+        breakers=local.store.breakers,
         clock=local.clock,
         randomness=local.randomness,
         metrics=local.metrics.text,

@@ -15,8 +15,9 @@ from farebox.gateway.limit import Limits
 from farebox.gateway.pipeline import Gateway
 from farebox.gateway.reserve import HoldTerms
 from farebox.gateway.route import Trying
-from farebox.gateway.routing.patience import Patience
-from farebox.gateway.routing.sending import Sender
+from farebox.gateway.routing.trying.breakers import CircuitBreakers
+from farebox.gateway.routing.trying.patience import Patience
+from farebox.gateway.routing.trying.sending import Sender
 from farebox.gateway.settle import Settler
 from farebox.ports import (
     Clock,
@@ -29,6 +30,7 @@ from farebox.ports import (
     ResponseCache,
     Secrets,
 )
+from farebox.ports.breakers import Breakers
 from farebox.providers.demo.transport import DemoTransport
 from farebox.providers.registry import Providers
 from farebox.wire.http import Timeouts, Transport
@@ -42,6 +44,7 @@ class GatewayPorts:
     policies: Policies
     ledger: Ledger
     rate_limiter: RateLimiter
+    breakers: Breakers
     secrets: Secrets
     events: EventBus
     transport: Transport
@@ -83,7 +86,14 @@ def wire_gateway(
         limits=Limits(ports.rate_limiter, ports.clock, lease_ms),
         cache=cache,
         leases=leases,
-        trying=Trying(Sender(providers, settings.ping_ms), prices, Patience(), ports.clock, ports.randomness),
+        trying=Trying(
+            Sender(providers, settings.ping_ms),
+            prices,
+            Patience(),
+            CircuitBreakers(ports.breakers, ports.events, ports.clock),
+            ports.clock,
+            ports.randomness,
+        ),
         clock=ports.clock,
         randomness=ports.randomness,
         terms=HoldTerms(lease_ms, settings.hold_wait_ms),

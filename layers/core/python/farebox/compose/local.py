@@ -70,8 +70,7 @@ def open_local(
     """
     clock, randomness, metrics = SystemClock(), SystemRandomness(), Metrics()
     store = LocalStore.open(data / DATABASE_FILE, clock, cache_bytes_max=settings.cache_max_bytes)
-    chosen_hosts = AddressRule(settings.trusted_hosts)
-    transport = Http1Transport(ssl.create_default_context(), chosen_hosts=chosen_hosts)
+    transport = _transport(settings)
     alerts = local_alerts(store, clock, transport, webhook_url=settings.webhook_url, write_log=write_log)
     events = _event_bus(metrics, alerts, write_log)
     wired = wire_gateway(
@@ -79,6 +78,7 @@ def open_local(
             keys=store.keys,
             policies=store.policies,
             ledger=store.ledger,
+            breakers=store.breakers,
             rate_limiter=LocalRateLimits(store.database),
             secrets=LocalSecrets(environment),
             events=events,
@@ -106,6 +106,10 @@ def open_local(
         randomness=randomness,
         transport=transport,
     )
+
+
+def _transport(settings: Settings) -> Http1Transport:
+    return Http1Transport(ssl.create_default_context(), chosen_hosts=AddressRule(settings.trusted_hosts))
 
 
 def _event_bus(

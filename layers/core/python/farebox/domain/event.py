@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TypeAlias
 
 from farebox.domain.budget.alert import Crossing
 from farebox.domain.record import RequestRecord
+from farebox.domain.routing.breaker import BreakerKey, BreakerState
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,4 +29,13 @@ class BudgetThresholdCrossed:
     crossing: Crossing
 
 
-Event: TypeAlias = RequestFinished | BudgetThresholdCrossed
+@dataclass(frozen=True, slots=True)
+class BreakerMoved:
+    """A circuit breaker opened, opened again after a probe, or closed."""
+
+    key: BreakerKey
+    state: BreakerState
+    at: datetime
+
+
+Event: TypeAlias = RequestFinished | BudgetThresholdCrossed | BreakerMoved

@@ -26,7 +26,7 @@ from farebox.gateway.route import Attempts, Trying
 from farebox.gateway.routing.counting import count_at_targets
 from farebox.gateway.routing.models import listed_models
 from farebox.gateway.routing.relay import answer_headers, breaks_off, is_event_stream, read_whole
-from farebox.gateway.routing.sending import outgoing_call
+from farebox.gateway.routing.trying.sending import outgoing_call
 from farebox.gateway.settle import Settler
 from farebox.gateway.stream import Answer, MeteredStream
 from farebox.ports import Clock, Keys, Ledger, Policies, Randomness, Secrets
@@ -160,6 +160,7 @@ class Gateway:
             providers=self.providers,
             inputs=self.inputs,
             randomness=self.randomness,
+            breakers=self.trying.breakers,
             now=self.clock.now(),
         )
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
 
 from farebox.domain.config import Policy
+from farebox.domain.errors import Refusal
 from farebox.domain.plan import Caller, Plan
 from farebox.domain.price import PriceBook
+from farebox.domain.routing.tree import Leaf
 from farebox.gateway.charging.known_inputs import KnownInputs
 from farebox.gateway.incoming import IncomingRequest
 from farebox.gateway.routing.choosing import RequestChooser
 from farebox.gateway.routing.facts import facts_of
 from farebox.gateway.routing.options import Options
-from farebox.gateway.routing.targets import find_targets
+from farebox.gateway.routing.targets import Targets, find_targets
+from farebox.gateway.routing.trying.breakers import CircuitBreakers, breaker_key
 from farebox.ports import Randomness
 from farebox.providers.registry import Providers
 from farebox.wire.messages import MessagesHead
@@ -31,6 +35,7 @@ def resolve(
     providers: Providers,
     inputs: KnownInputs,
     randomness: Randomness,
+    breakers: CircuitBreakers,
     now: datetime,
 ) -> Plan:
     """Decide which targets a request has; what each of them means is worked out when it is its turn.
@@ -48,10 +53,24 @@ def resolve(
         is_stream=head.is_stream,
         session_id=session_id,
         tree=targets.tree,
-        chooser=RequestChooser(session_id, caller.key.id, head, facts_of(request, head, caller), randomness),
+        chooser=RequestChooser(
+            session_id,
+            caller.key.id,
+            head,
+            facts_of(request, head, caller),
+            randomness,
+            partial(_is_left_out, targets, breakers),
+        ),
         option_of=options.of,
         may_override=targets.may_override,
     )
+
+
+def _is_left_out(targets: Targets, breakers: CircuitBreakers, leaf: Leaf) -> bool:
+    try:
+        return breakers.leaves_out(breaker_key(targets.target(leaf)))
+    except Refusal:  # that is for the request to be told, when it is this target's turn
+        return False
 
 
 def _printable(session_id: str | None) -> str | None:

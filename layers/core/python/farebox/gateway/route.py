@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from farebox.domain.errors import FareboxError, Refusal
 from farebox.domain.plan import Option, Plan
 from farebox.domain.price import PriceBook
-from farebox.domain.routing.walk import Course
+from farebox.domain.routing.breaker import counts_as_failure
+from farebox.domain.routing.walk import LEFT_OUT, Course, falls_back, leaves
 from farebox.gateway.charging.journal import Journal
 from farebox.gateway.incoming import RETRIES_EXHAUSTED
-from farebox.gateway.routing.failure import Failure, refused_status, used_by_failure
-from farebox.gateway.routing.patience import Patience
 from farebox.gateway.routing.relay import upstream_request_id
-from farebox.gateway.routing.sending import Sender
+from farebox.gateway.routing.trying.breakers import CircuitBreakers, breaker_key
+from farebox.gateway.routing.trying.failure import Failure, refused_status, used_by_failure
+from farebox.gateway.routing.trying.patience import Patience
+from farebox.gateway.routing.trying.sending import Sender
 from farebox.ports import Clock, Randomness
 from farebox.providers.base import Call
 from farebox.wire.http import HttpAnswer
@@ -26,6 +28,7 @@ class Trying:
     sender: Sender
     prices: PriceBook
     patience: Patience
+    breakers: CircuitBreakers
     clock: Clock
     randomness: Randomness
 
@@ -39,7 +42,8 @@ class Attempts:
 
     def __init__(self, plan: Plan, journal: Journal, trying: Trying) -> None:
         self._plan, self._journal, self._trying = plan, journal, trying
-        self._course = Course(plan.tree, plan.chooser)
+        self._opening: Course | None = None
+        self._falls_back = falls_back(plan.tree)
         self._wait_ms: int | None = None
         self._retries = 0
         self._asked: tuple[Option, int] | None = None
@@ -55,12 +59,17 @@ class Attempts:
             self._wait_ms = None
             self._retries += 1
             return self._turn_to(self._asked[0], self._retries)
+        if self._opening is None:
+            self._opening = await self._begun()
         while (leaf := self._course.leaf) is not None:
             self._retries = 0
             try:
-                return self._turn_to(self._plan.option_of(leaf), 0)
+                option = self._plan.option_of(leaf)
             except Refusal as refusal:
                 self.refused(refusal)
+                continue
+            if await self._may_try(option):
+                return self._turn_to(option, 0)
         return None
 
     def refused(self, refusal: FareboxError) -> None:
@@ -86,6 +95,7 @@ class Attempts:
         self._asked = option, self._retries
         sender, is_watched = self._trying.sender, self._is_watched(option)
         result = await sender.send(option, call, self._journal, is_watched=is_watched)
+        await self._tell_breaker(option, result)
         if not isinstance(result, Failure):
             return result
         goes_on = self._goes_on(result, option)
@@ -105,6 +115,38 @@ class Attempts:
         if self._failure.answer is None or not self._failure.is_whole:
             raise self._failure.error
         return self._failure.answer, self._asked[0]
+
+    @property
+    def _course(self) -> Course:
+        if self._opening is None:
+            raise RuntimeError("no target was asked for yet")
+        return self._opening
+
+    async def _begun(self) -> Course:
+        if any(leaf.breaker is not None for leaf in leaves(self._plan.tree)):
+            await self._trying.breakers.refresh()
+        return Course(self._plan.tree, self._plan.chooser)
+
+    async def _may_try(self, option: Option) -> bool:
+        """Ask a half-open breaker for its probe; where another process has it, this target is passed over,
+        unless nothing else is left.
+        """
+        leaf = option.leaf
+        if leaf.breaker is None or self._plan.chooser.is_open(leaf):
+            return True  # left out targets come up only where all of them are
+        if await self._trying.breakers.may_try(breaker_key(option.target)):
+            return True
+        self._course.move(LEFT_OUT)
+        return self._course.leaf is None and self._failure is None
+
+    async def _tell_breaker(self, option: Option, result: HttpAnswer | Failure) -> None:
+        rule, breakers, began_at = option.leaf.breaker, self._trying.breakers, self._journal.dispatched_at
+        if rule is None or began_at is None:
+            return
+        if isinstance(result, Failure) and counts_as_failure(rule, result.status):
+            await breakers.failed(breaker_key(option.target), rule)
+        elif not isinstance(result, Failure):
+            await breakers.succeeded(breaker_key(option.target), rule, began_at)
 
     async def _close(self, failure: Failure, option: Option) -> None:
         self._failure, answer = failure, failure.answer
@@ -131,20 +173,22 @@ class Attempts:
     def _is_watched(self, option: Option) -> bool:
         """Whether it matters how an answer begins. Where nothing else can be tried, bytes pass at once."""
         leaf = option.leaf
-        return leaf is not self._plan.tree or leaf.retry.attempts > 0 or leaf.timeout_ms is not None
+        has_rules = leaf.retry.attempts > 0 or leaf.timeout_ms is not None or leaf.breaker is not None
+        return self._falls_back or has_rules
 
     def _goes_on(self, failure: Failure, option: Option) -> bool:
         """Decide what comes after a failure: the same target again, another one, or nothing."""
         trying, retry = self._trying, option.leaf.retry
         elapsed_ms = trying.clock.monotonic_ms() - self._journal.started_ms
-        self._wait_ms = trying.patience.wait_ms(
-            retry,
-            failure,
-            tried=self._retries,
-            elapsed_ms=elapsed_ms,
-            randomness=trying.randomness,
-            now=trying.clock.now(),
-        )
+        if not self._plan.chooser.is_open(option.leaf):
+            self._wait_ms = trying.patience.wait_ms(
+                retry,
+                failure,
+                tried=self._retries,
+                elapsed_ms=elapsed_ms,
+                randomness=trying.randomness,
+                now=trying.clock.now(),
+            )
         if self._wait_ms is not None:
             return True
         if retry.attempts and self._retries == retry.attempts:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from farebox.domain.event import Event, RequestFinished
+from farebox.domain.event import BreakerMoved, Event, RequestFinished
 from farebox.domain.money import PICODOLLARS_PER_USD
 from farebox.domain.record import RequestRecord
+from farebox.domain.routing.breaker import BreakerState
 from farebox.domain.routing.caching import CacheStatus
 from farebox.domain.usage import CostStatus
 
@@ -28,6 +29,16 @@ class Metrics:
         self._models: set[str] = set()
         served = ("provider", "model")
         self._requests = self._counter("requests", "Requests that ended.", *served, "outcome", "status")
+        self._attempts = self._counter("attempts", "Tries at targets.", *served, "status", "result")
+        self._breaker_moves = self._counter(
+            "circuit_breaker_moves", "Circuit breakers that opened or closed.", *served, "region", "state"
+        )
+        self._breaker_open = Gauge(
+            "farebox_circuit_breaker_open",
+            "1 from when this process saw a breaker open until it saw it close.",
+            (*served, "region"),
+            registry=self._registry,
+        )
         self._tokens = self._counter("tokens", "Tokens used.", *served, "class")
         self._cost = self._counter("charged_usd", "USD charged, rounded: the ledger is exact.", *served)
         self._lookups = self._counter(
@@ -39,11 +50,17 @@ class Metrics:
         self._duration = self._histogram("request_seconds", "From request to its end.", *served)
 
     def __call__(self, event: Event) -> None:
-        """Count a finished request."""
+        """Count a finished request and its attempts, or a circuit breaker that moved."""
+        if isinstance(event, BreakerMoved):
+            self._moved(event)
         if not isinstance(event, RequestFinished):
             return
         record = event.record
-        model = self._model(record.model[:MODEL_LENGTH_MAX] or "none")
+        for attempt in record.attempts:
+            result = "answered" if attempt.reason is None and attempt.status is not None else "failed"
+            status = str(attempt.status or "none")
+            self._attempts.labels(attempt.provider, self._model(attempt.model), status, result).inc()
+        model = self._model(record.model)
         served = (record.provider or "none", model)
         self._requests.labels(*served, record.outcome.value, str(record.status)).inc()
         self._cost.labels(*served).inc(record.charged_picodollars / PICODOLLARS_PER_USD)
@@ -70,7 +87,14 @@ class Metrics:
     def _histogram(self, name: str, text: str, *labels: str) -> Histogram:
         return Histogram(f"farebox_{name}", text, labels, buckets=SECONDS, registry=self._registry)
 
-    def _model(self, model: str) -> str:
+    def _moved(self, event: BreakerMoved) -> None:
+        served = event.key.provider, self._model(event.key.model)
+        self._breaker_moves.labels(*served, event.key.region, event.state.value).inc()
+        is_open = event.state is not BreakerState.CLOSED
+        self._breaker_open.labels(*served, event.key.region).set(int(is_open))
+
+    def _model(self, name: str) -> str:
+        model = name[:MODEL_LENGTH_MAX] or "none"
         if model in self._models:
             return model
         if len(self._models) >= MODELS_MAX:

@@ -17,6 +17,7 @@ from farebox.adapters.aws.ledger.steps import DynamoLedger
 from farebox.adapters.aws.ledger.thresholds import DynamoThresholds
 from farebox.adapters.aws.limits.limiter import DynamoRateLimits
 from farebox.adapters.aws.policies import DynamoPolicies
+from farebox.adapters.aws.services.breakers import DynamoBreakers
 from farebox.adapters.aws.services.cache import DynamoResponseCache
 from farebox.adapters.aws.services.notices import DynamoNotices
 from farebox.adapters.aws.services.objects import BucketObjects
@@ -40,6 +41,7 @@ class DynamoStore:
     thresholds: DynamoThresholds
     spending: DynamoSpendingHistory
     cache: DynamoResponseCache
+    breakers: DynamoBreakers
     buckets: Buckets
 
     @classmethod
@@ -74,5 +76,6 @@ class DynamoStore:
             DynamoThresholds(items, tables, buckets),
             DynamoSpendingHistory(items, tables),
             DynamoResponseCache(items, tables, objects),
+            DynamoBreakers(items, tables),
             buckets,
         )

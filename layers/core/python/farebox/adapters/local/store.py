@@ -13,6 +13,7 @@ from farebox.adapters.local.ledger import LocalLedger
 from farebox.adapters.local.policies import LocalPolicies
 from farebox.adapters.local.process import this_process
 from farebox.adapters.local.reports import LocalReports
+from farebox.adapters.local.sql.breakers import LocalBreakers
 from farebox.adapters.local.sql.cache import MAX_BYTES_DEFAULT, LocalResponseCache
 from farebox.adapters.local.sql.database import Database, connect, is_busy
 from farebox.adapters.local.sql.migrations import check_version, packaged_migrations
@@ -25,7 +26,7 @@ DATABASE_FILE = "farebox.db"
 
 @dataclass(frozen=True, slots=True)
 class LocalStore:
-    """Keys, policies, ledger, reports and cached answers of one database file."""
+    """Keys, policies, ledger, reports, cached answers and circuit breakers of one database file."""
 
     database: Database
     keys: LocalKeys
@@ -33,6 +34,7 @@ class LocalStore:
     ledger: LocalLedger
     reports: LocalReports
     cache: LocalResponseCache
+    breakers: LocalBreakers
 
     @classmethod
     def open(cls, path: Path, clock: Clock, *, cache_bytes_max: int = MAX_BYTES_DEFAULT) -> LocalStore:
@@ -48,6 +50,7 @@ class LocalStore:
             LocalLedger(database, this_process()),
             LocalReports(database),
             LocalResponseCache(database, max_bytes=cache_bytes_max),
+            LocalBreakers(database),
         )
 
     def close(self) -> None:

@@ -55,6 +55,7 @@ def admin_ports(aws: AwsStore) -> AdminPorts:
         policies=store.policies,
         reports=store.reports,
         ledger=store.ledger,
+        breakers=store.breakers,
         clock=aws.clock,
         randomness=aws.randomness,
         metrics=lambda: METRICS_ELSEWHERE,

@@ -92,6 +92,7 @@ def _wire(environment: Mapping[str, str], settings: Settings, write: Callable[[s
             keys=aws.store.keys,
             policies=aws.store.policies,
             ledger=aws.store.ledger,
+            breakers=aws.store.breakers,
             rate_limiter=aws.store.rate_limits,
             secrets=secrets,
             events=events,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from typing import Protocol
 
 from farebox.domain.errors import PolicyRefused
@@ -70,6 +70,22 @@ def _regardless(node: Fallback, chooser: Chooser) -> Generator[Leaf, int, int]:
         if not node.moves_on(status):
             break
     return status
+
+
+def leaves(node: Node) -> Iterator[Leaf]:
+    """Give every target of a tree, in the order in which they are written."""
+    if isinstance(node, Leaf):
+        yield node
+    else:
+        for child in node.children:
+            yield from leaves(child)
+
+
+def falls_back(node: Node) -> bool:
+    """Say whether a failed target may be followed by another one."""
+    if isinstance(node, Leaf):
+        return False
+    return isinstance(node, Fallback) or any(falls_back(child) for child in node.children)
 
 
 class Course:

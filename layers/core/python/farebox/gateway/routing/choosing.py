@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from farebox.domain.routing.query import Facts, matches
@@ -23,6 +24,7 @@ class RequestChooser:
     head: MessagesHead
     facts: Facts
     randomness: Randomness
+    leaves_out: Callable[[Leaf], bool]
     _drawn: dict[str, int] = field(default_factory=dict)
     _matched: dict[str, int | None] = field(default_factory=dict)
 
@@ -46,7 +48,7 @@ class RequestChooser:
 
     def is_open(self, leaf: Leaf) -> bool:
         """Whether the leaf's circuit breaker leaves it out just now."""
-        return False
+        return leaf.breaker is not None and self.leaves_out(leaf)
 
     def _best(self, node: LoadBalance) -> int:
         binding = self._binding(node)

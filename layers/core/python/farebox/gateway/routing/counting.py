@@ -6,8 +6,8 @@ from farebox.domain.errors import CredentialUnavailable, FareboxError, Refusal, 
 from farebox.domain.plan import Option, Plan
 from farebox.domain.routing.walk import Course
 from farebox.gateway.incoming import IncomingRequest
-from farebox.gateway.routing.failure import fault_failure, refused_status
-from farebox.gateway.routing.sending import outgoing_call
+from farebox.gateway.routing.trying.failure import fault_failure, refused_status
+from farebox.gateway.routing.trying.sending import outgoing_call
 from farebox.ports import Secrets
 from farebox.providers.registry import Providers
 from farebox.wire.http import HttpAnswer, is_success

@@ -4,7 +4,7 @@ what key, workspace and provider admit.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import msgspec
@@ -14,6 +14,7 @@ from farebox.domain.errors import PolicyRefused, ProviderUnresolved, RequestMalf
 from farebox.domain.plan import Caller
 from farebox.domain.routing.reading import ROOT, config_tree
 from farebox.domain.routing.tree import Leaf, Node
+from farebox.domain.routing.walk import leaves
 from farebox.gateway.incoming import IncomingRequest
 from farebox.gateway.routing.asked import asked_of, check_host
 from farebox.wire.messages import MessagesHead
@@ -101,15 +102,6 @@ def find_targets(request: IncomingRequest, head: MessagesHead, caller: Caller, p
     if asked.custom_host is not None and not _may_override(caller, workspace):
         raise PolicyRefused("This key uses a fixed config; x-farebox-custom-host is not allowed with it.")
     return Targets(asked.over(tree), named, model, head.other_models, caller, workspace, policy)
-
-
-def leaves(node: Node) -> Iterator[Leaf]:
-    """Give every target of a tree, in the order in which they are written."""
-    if isinstance(node, Leaf):
-        yield node
-    else:
-        for child in node.children:
-            yield from leaves(child)
 
 
 def first_leaf(node: Node) -> Leaf:

@@ -17,6 +17,7 @@ from farebox.http.admin.editor import PolicyEditor
 from farebox.http.admin.errors import install_error_handlers
 from farebox.http.admin.keys.admin_key_routes import admin_key_router
 from farebox.http.admin.keys.key_routes import key_router
+from farebox.http.admin.policy.breaker_routes import breaker_router
 from farebox.http.admin.policy.config_routes import config_router
 from farebox.http.admin.policy.policy_routes import apply_router, policy_routers
 from farebox.http.admin.ports import AdminPorts
@@ -70,6 +71,7 @@ def build_admin_app(ports: AdminPorts) -> FastAPI:
         brake_router(ports, editor),
         config_router(ports, editor),
         *policy_routers(ports, editor),
+        breaker_router(ports),
         report_router(ports),
         replay_router(ports),
     )

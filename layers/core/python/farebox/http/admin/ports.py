@@ -9,6 +9,7 @@ from farebox.domain.config import CALLER_CREDENTIAL
 from farebox.domain.price import PriceBook
 from farebox.jobs.replay import Replayer
 from farebox.ports import Clock, Keys, Ledger, Policies, Randomness, Reports, SpendingHistory
+from farebox.ports.breakers import Breakers
 
 LAPTOP_CREDENTIALS = (CALLER_CREDENTIAL, "env:", "file:")
 """How a credential begins that a gateway on a laptop can read."""
@@ -30,6 +31,7 @@ class AdminPorts:
     policies: Policies
     reports: Reports
     ledger: Ledger
+    breakers: Breakers
     clock: Clock
     randomness: Randomness
     metrics: Callable[[], str]

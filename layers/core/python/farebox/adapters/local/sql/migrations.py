@@ -18,6 +18,7 @@ SCRIPTS = (
     "sql/scripts/0002_rate_limits.sql",
     "sql/scripts/0003_thresholds.sql",
     "sql/scripts/0004_cache.sql",
+    "sql/scripts/0005_breakers.sql",
 )
 """Script n brings a file from version n-1 to n; the first starts from nothing. Never edited once released."""
 

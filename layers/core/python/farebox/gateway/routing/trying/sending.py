@@ -10,8 +10,8 @@ from farebox.domain.plan import Caller, Option
 from farebox.domain.routing.tree import Leaf
 from farebox.gateway.charging.journal import Journal
 from farebox.gateway.incoming import IncomingRequest
-from farebox.gateway.routing.failure import Failure, fault_failure, status_failure
-from farebox.gateway.routing.opening import opened
+from farebox.gateway.routing.trying.failure import Failure, fault_failure, status_failure
+from farebox.gateway.routing.trying.opening import opened
 from farebox.ports import Secrets
 from farebox.providers.base import Call
 from farebox.providers.registry import Providers

@@ -9,7 +9,8 @@ import msgspec
 
 from farebox.domain.errors import UpstreamCut, UpstreamFault, UpstreamTimeout
 from farebox.domain.routing.tree import Leaf
-from farebox.gateway.routing.failure import (
+from farebox.gateway.routing.relay import KeptAnswer, breaks_off, is_event_stream, read_whole
+from farebox.gateway.routing.trying.failure import (
     CUT,
     ERROR_STATUSES,
     PROVIDER,
@@ -18,7 +19,6 @@ from farebox.gateway.routing.failure import (
     fault_failure,
     late_status,
 )
-from farebox.gateway.routing.relay import KeptAnswer, breaks_off, is_event_stream, read_whole
 from farebox.wire.headers import find
 from farebox.wire.http import HttpAnswer, Silence
 from farebox.wire.sse import SseScanner

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from farebox.domain.routing.tree import Retry
-from farebox.gateway.routing.failure import Failure
+from farebox.gateway.routing.trying.failure import Failure
 from farebox.ports import Randomness
 from farebox.wire.headers import find
 from farebox.wire.http import Headers

@@ -359,9 +359,9 @@ def test_a_config_that_would_not_be_served_as_written_is_refused(
 def test_what_a_config_asks_for_in_vain_is_a_warning() -> None:
     config = {"provider": "@p", "cache": "semantic", "strict_open_ai_compliance": True}
     assert parse_policy({"configs": [{"slug": "c", "config": config}]}).warnings == (
-        "configs[0].config.strict_open_ai_compliance: has no effect on /v1/messages",
-        "configs[0].config.cache.mode: 'semantic' looks for exactly the same request, as Portkey does on "
+        "configs[0].config.cache: 'semantic' looks for exactly the same request, as Portkey does on "
         "/v1/messages",
+        "configs[0].config.strict_open_ai_compliance: has no effect on /v1/messages",
     )
 
 

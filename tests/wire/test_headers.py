@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from farebox.wire import headers
-from farebox.wire.headers import client_headers, find, upstream_headers, upstream_query, with_anthropic_twins
+from farebox.wire.headers import (
+    client_headers,
+    find,
+    upstream_headers,
+    upstream_query,
+    with_anthropic_twins,
+    with_forwarded,
+)
 from tests.support.builders import a_secret
 from tests.support.header_page import Headers, HeaderTable, to_the_client, to_the_provider
 
@@ -112,3 +119,26 @@ def test_anthropics_own_headers_are_taken_from_their_twins_where_those_come() ->
         assert sent == [*plain[1:], (b"anthropic-beta", b"b")]
     both = [(b"x-farebox-anthropic-beta", b"ours"), (b"x-portkey-anthropic-beta", b"theirs")]
     assert upstream_headers(with_anthropic_twins(both)) == [(b"anthropic-beta", b"ours")]
+
+
+def test_a_header_that_a_config_names_goes_out_as_it_came() -> None:
+    sent = [(b"anthropic-beta", b"a,b"), (b"x-team", b"core"), (b"x-other", b"1")]
+    cleaned = [(b"content-type", b"application/json"), (b"anthropic-beta", b"a")]
+    assert with_forwarded(cleaned, sent, ("anthropic-beta", "x-team", "x-gone")) == [
+        (b"content-type", b"application/json"),
+        (b"anthropic-beta", b"a,b"),
+        (b"x-team", b"core"),
+    ]
+
+
+def test_a_header_that_goes_out_anyway_keeps_its_place() -> None:
+    sent = [(b"x-team", b"core"), (b"x-other", b"1")]
+    assert with_forwarded(sent, sent, ("x-team",)) is sent
+
+
+@pytest.mark.parametrize(
+    "name", ["authorization", "x-api-key", "cookie", "x-farebox-key", "x-portkey-api-key", "x-amz-date", "te"]
+)
+def test_no_config_sends_on_what_never_travels(name: str) -> None:
+    assert with_forwarded([], [(name.encode(), b"secret")], (name,)) == []
+    assert with_forwarded([], [(b"x-mine", a_secret(3).encode())], ("x-mine",)) == []

@@ -9,10 +9,6 @@ from decimal import Decimal
 from farebox.domain.routing.finding import Finding
 from farebox.domain.routing.reading import read_config
 
-_NOT_YET = ("cb_config",)
-
-SEMANTIC = "'semantic' looks for exactly the same request, as Portkey does on /v1/messages"
-
 
 def read_routing(value: object) -> dict[str, object]:
     """Take a config as an object or as JSON text. Raises `ValueError`."""
@@ -28,10 +24,7 @@ def read_routing(value: object) -> dict[str, object]:
 
 def check_routing(document: Mapping[str, object]) -> Iterator[Finding]:
     """Find what is wrong with a config, and what is worth knowing; paths begin with 'config'."""
-    reading = read_config(document)
-    yield from reading.findings
-    if reading.tree is not None:
-        yield from _not_applied(document, "config")
+    yield from read_config(document).findings
 
 
 def named_providers(document: Mapping[str, object], path: str = "config") -> Iterator[tuple[str, str]]:
@@ -54,16 +47,3 @@ def named_providers(document: Mapping[str, object], path: str = "config") -> Ite
     model = overrides.get("model") if isinstance(overrides, Mapping) else None
     if isinstance(model, str) and model.startswith("@"):
         yield f"{path}.override_params.model", model.partition("/")[0]
-
-
-def _not_applied(node: Mapping[str, object], path: str) -> Iterator[Finding]:
-    """Find what a later version will do and this one leaves undone."""
-    for name in _NOT_YET:
-        if node.get(name) is not None:
-            yield Finding(f"{path}.{name}", "is not applied by this version", is_error=False)
-    cache = node.get("cache")
-    if (cache.get("mode") if isinstance(cache, Mapping) else cache) == "semantic":
-        yield Finding(f"{path}.cache.mode", SEMANTIC, is_error=False)
-    targets = node.get("targets")
-    for index, target in enumerate(targets if isinstance(targets, list) else ()):
-        yield from _not_applied(target, f"{path}.targets[{index}]")

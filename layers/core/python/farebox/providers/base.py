@@ -23,7 +23,9 @@ class Call:
     """A client's request on its way out. `headers` and `body` are as they came; `model` is set when it must
     be rewritten.
 
-    `secret` is the resolved credential of the provider, None where the caller's own travels on.
+    `forward_headers` are names of the client's headers that go out as they came, whatever the provider makes
+    of the others. `secret` is the resolved credential of the provider, None where the caller's own travels
+    on.
     """
 
     operation: str
@@ -34,6 +36,7 @@ class Call:
     model: str | None
     secret: str | None
     caller_credential: CallerCredential | None
+    forward_headers: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"Call({self.operation}, {len(self.body)} bytes)"

@@ -10,6 +10,7 @@ from farebox.domain.errors import PolicyRefused, UpstreamStatusUnusable
 from farebox.providers.anthropic import AnthropicProvider
 from farebox.providers.base import Call, Provider
 from farebox.providers.demo import DemoProvider
+from farebox.wire.headers import with_forwarded
 from farebox.wire.http import HttpAnswer, Timeouts, Transport, is_success
 
 PROVIDERS: Mapping[str, Provider] = {
@@ -51,6 +52,9 @@ class Providers:
         whatever else answers nothing.
         """
         request = self.of(spec).request(spec, call)
+        if call.forward_headers:
+            headers = with_forwarded(request.headers, call.headers, call.forward_headers)
+            request = replace(request, headers=headers)
         if spec.is_host_chosen:
             request = replace(request, origin=replace(request.origin, is_chosen=True))
         transport = self.transports.get(spec.type, self.http)

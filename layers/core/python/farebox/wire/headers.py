@@ -7,6 +7,7 @@ Sources: RFC 9110 section 7.6.1 for hop-by-hop; the client's side was measured w
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from urllib.parse import unquote_to_bytes
 
 from farebox.wire.http import Headers
@@ -71,6 +72,17 @@ def upstream_headers(headers: Headers) -> Headers:
         and not _holds_our_key(name)
         and not _holds_our_key(value)
     ]
+
+
+def with_forwarded(headers: Headers, sent: Headers, names: Collection[str]) -> Headers:
+    """Give a provider's headers with those of the client that a config names, as they came. None of them is
+    one that never travels: a secret, or the connection's own.
+    """
+    wanted = [pair for pair in upstream_headers(sent) if pair[0].decode("latin-1") in names]
+    if all(pair in headers for pair in wanted):
+        return headers
+    replaced = {name for name, _ in wanted}
+    return [*(pair for pair in headers if pair[0] not in replaced), *wanted]
 
 
 def with_anthropic_twins(headers: Headers) -> Headers:

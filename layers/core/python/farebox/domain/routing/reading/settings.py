@@ -17,7 +17,8 @@ COOLDOWN_MS_MAX = 86_400_000
 PARAMS_MAX = 100
 FORWARD_HEADERS_MAX = 20
 
-CACHE_MODES = ("simple", "semantic")
+SEMANTIC = "semantic"
+CACHE_MODES = ("simple", SEMANTIC)
 RETRY_AFTER = ("use_retry_after_headers", "use_retry_after_header")
 # The gateway has read these by the time a target is chosen, or the answer's form hangs on them.
 KEPT_PARAMS = ("messages", "stream")
@@ -126,6 +127,7 @@ def _cache(fields: Fields) -> CacheRule | None:
         return None
     if isinstance(value, str):
         if value in CACHE_MODES:
+            _tell_semantic(fields, "cache", value)
             return CacheRule(value)
         fields.error("cache", f"must be an object, or one of {', '.join(CACHE_MODES)}")
         return None
@@ -138,7 +140,13 @@ def _cache(fields: Fields) -> CacheRule | None:
     if mode not in CACHE_MODES:
         inner.error("mode", f"must be one of {', '.join(CACHE_MODES)}")
         return None
+    _tell_semantic(inner, "mode", mode)
     return CacheRule(mode, max_age_s, is_shared)
+
+
+def _tell_semantic(fields: Fields, name: str, mode: str) -> None:
+    if mode == SEMANTIC:
+        fields.warn(name, "'semantic' looks for exactly the same request, as Portkey does on /v1/messages")
 
 
 def _custom_host(fields: Fields) -> str | None:

@@ -80,6 +80,7 @@ async def outgoing_call(request: IncomingRequest, option: Option, caller: Caller
         model=model if model != option.asked_model else None,
         secret=await _secret(spec, secrets) if spec.has_own_credential else None,
         caller_credential=caller.credential if spec.uses_caller_credential else None,
+        forward_headers=option.leaf.forward_headers,
     )
 
 

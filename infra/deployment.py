@@ -40,6 +40,7 @@ def watched(storage: StorageStack, gateway: GatewayStack, jobs: JobsStack) -> Wa
         },
         proxy=gateway.proxy,
         proxy_log=gateway.proxy.log_group,
+        notifier_log=jobs.notifier.log_group,
         relay=jobs.relay,
         sweeper=jobs.sweeper,
         dead_letters=jobs.dead_letters,

@@ -5,7 +5,13 @@ from __future__ import annotations
 from aws_cdk import aws_cloudwatch as cloudwatch
 
 from infra.observability.metrics import DAY, OurMetrics, graph, month_to_date
-from infra.observability.queries import COST_BY_PROVIDER, COST_BY_USER, STOPPED_BY_BUDGET, log_table
+from infra.observability.queries import (
+    BUDGETS_AT_RISK,
+    COST_BY_PROVIDER,
+    COST_BY_USER,
+    STOPPED_BY_BUDGET,
+    log_table,
+)
 from infra.observability.watched import Watched
 
 Row = list[cloudwatch.IWidget]
@@ -22,6 +28,7 @@ Exact: `farebox usage --by user --since 30d` and `farebox budgets`."""
 def finance_dashboard(ours: OurMetrics, watched: Watched) -> list[Row]:
     """Give the rows of widgets."""
     charged = ours.one("charged_usd", "USD", period=DAY)
+    saved = ours.one("saved_usd", "USD", period=DAY)
     return [
         [
             cloudwatch.TextWidget(markdown=NOTE, width=12, height=4),
@@ -40,6 +47,10 @@ def finance_dashboard(ours: OurMetrics, watched: Watched) -> list[Row]:
         [
             _per_day(ours, "Per day by model, USD", "provider", "model", label="${PROP('Dim.model')}"),
             *log_table("By provider", COST_BY_PROVIDER, watched.proxy_log),
+        ],
+        [
+            *log_table("Budgets at risk", BUDGETS_AT_RISK, watched.notifier_log),
+            graph("Saved per day by answers from our cache, USD", [saved], period=DAY, start=MONTH, width=12),
         ],
         [
             *log_table("By user", COST_BY_USER, watched.proxy_log),

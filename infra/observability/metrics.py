@@ -9,7 +9,7 @@ from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_sqs as sqs
 
-from farebox.jobs.emf import DIRECTIVES, NAMESPACE
+from farebox.jobs.emf import DIRECTIVES, JOB_DIRECTIVES, NAMESPACE
 
 SUM, MAXIMUM = "Sum", "Maximum"
 P50, P90, P99 = "p50", "p90", "p99"
@@ -19,6 +19,8 @@ HOUR = cdk.Duration.hours(1)
 DAY = cdk.Duration.days(1)
 
 DAY_S = 86_400
+
+WRITTEN = (*DIRECTIVES, *JOB_DIRECTIVES)
 
 
 class OurMetrics:
@@ -34,13 +36,14 @@ class OurMetrics:
         *,
         statistic: str = SUM,
         period: cdk.Duration = FIVE_MINUTES,
+        **dimensions: str,
     ) -> cloudwatch.Metric:
-        """Give the series of the whole stage."""
-        _check(name)
+        """Give one series: that of the whole stage, or of further dimensions."""
+        _check(name, *dimensions)
         return cloudwatch.Metric(
             namespace=NAMESPACE,
             metric_name=name,
-            dimensions_map={"stage": self._stage},
+            dimensions_map={"stage": self._stage, **dimensions},
             statistic=statistic,
             period=period,
             label=label or name,
@@ -114,5 +117,5 @@ def graph(
 
 def _check(name: str, *by: str) -> None:
     dimensions = {"stage", *by}
-    if not any(set(names) == dimensions and name in metrics for names, metrics in DIRECTIVES):
+    if not any(set(names) == dimensions and name in metrics for names, metrics in WRITTEN):
         raise ValueError(f"the code writes no metric {name} by {', '.join(sorted(dimensions))}")

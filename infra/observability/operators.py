@@ -20,7 +20,7 @@ from infra.observability.metrics import (
     of_function,
     waiting_in,
 )
-from infra.observability.queries import ERRORS_BY_STATUS, STOPPED_BY_BUDGET, log_table
+from infra.observability.queries import BUDGETS_AT_RISK, ERRORS_BY_STATUS, log_table
 from infra.observability.watched import Watched
 from infra.options import Options
 
@@ -41,6 +41,7 @@ def operators_dashboard(
         _money(ours, watched),
         _platform(options, ours, watched),
         _behind(watched),
+        _done_behind(ours),
     ]
 
 
@@ -70,8 +71,13 @@ def _tokens(ours: OurMetrics) -> Row:
     read_in = {f"t{place}": ours.one(f"{each}_tokens") for place, each in enumerate(classes[:-1])}
     share = computed(f"100 * t1 / ({' + '.join(read_in)})", "cache reads, % of input", dict(read_in))
     return [
-        graph("Tokens by class", tokens, stacked=True, width=16),
-        graph("Share of the input that was read from the cache, %", [share]),
+        graph("Tokens by class", tokens, stacked=True),
+        graph("Share of the input that was read from the provider's cache, %", [share]),
+        graph(
+            "Asked of our own cache of answers",
+            [ours.one("cache_hits", "there"), ours.one("cache_misses", "not there")],
+            stacked=True,
+        ),
     ]
 
 
@@ -93,7 +99,7 @@ def _money(ours: OurMetrics, watched: Watched) -> Row:
             right=[ours.one("overrun_usd", "USD beyond a hold")],
             width=4,
         ),
-        *log_table("Stopped by a budget", STOPPED_BY_BUDGET, watched.proxy_log, width=8),
+        *log_table("Budgets at risk", BUDGETS_AT_RISK, watched.notifier_log, width=8),
     ]
 
 
@@ -113,6 +119,23 @@ def _platform(options: Options, ours: OurMetrics, watched: Watched) -> Row:
         ),
         graph("Turned away by Lambda", throttled),
         graph("Cold starts", [ours.one("cold_starts", "cold starts")]),
+    ]
+
+
+def _done_behind(ours: OurMetrics) -> Row:
+    rows = [
+        ours.one("rows_announced", "told", job="ledger_relay"),
+        ours.one("rows_counted", "counted", job="usage_aggregator"),
+        ours.one("rows_known", "counted before", job="usage_aggregator"),
+    ]
+    alerts = [
+        ours.one("alerts_told", "told", job="budget_notifier"),
+        ours.one("alerts_untold", "not taken, to be told again", job="budget_notifier"),
+    ]
+    return [
+        graph("Ledger rows told and counted", rows),
+        graph("Alerts to people", alerts),
+        graph("Holds of dead processes that were charged", [ours.one("holds_swept", job="hold_sweeper")]),
     ]
 
 

@@ -29,6 +29,14 @@ STOPPED_BY_BUDGET: Query = (
     "limit 50",
 )
 
+BUDGETS_AT_RISK: Query = (
+    'filter event = "budget_threshold"',
+    "stats max(threshold) as percent, max(at) as last, max(resets_at) as resets by budget, bucket",
+    "sort percent desc",
+    "limit 50",
+)
+"""Of the notifier's log, which has a line for each threshold that a bucket has reached."""
+
 COST_BY_USER: Query = (
     _REQUESTS,
     f"stats {_SUMS} by workspace, user, key",

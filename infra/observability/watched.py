@@ -22,6 +22,7 @@ class Watched:
     functions: Mapping[str, lambda_.IFunction]
     proxy: lambda_.IFunction | None = None
     proxy_log: logs.ILogGroup | None = None
+    notifier_log: logs.ILogGroup | None = None
     relay: lambda_.IFunction | None = None
     sweeper: lambda_.IFunction | None = None
     dead_letters: Sequence[sqs.IQueue] = field(default_factory=tuple)

@@ -45,7 +45,9 @@ def idle_lines(counted: Counted) -> Iterator[Line]:
     yield Line("alarms, by the metrics that they look at", Decimal(counted.alarm_metrics), "alarm_metric")
     yield Line("Lambda asking empty queues", Decimal(counted.polled_queues * POLLS_A_QUEUE), "sqs_request")
     yield Line("the sweeper asking for dead letters", runs * counted.dead_letter_queues, "sqs_request")
-    yield Line("the sweeper looking for expired holds", runs * counted.lease_partitions, "dynamodb_read")
+    # A query that finds nothing costs half a unit or a whole one; there is one more, for untold thresholds.
+    queries = runs * (counted.lease_partitions + 1)
+    yield Line("the sweeper looking for expired holds", queries, "dynamodb_read")
     yield Line("the sweeper's invocations", runs, "lambda_request")
     yield Line("the sweeper's time", runs * _job_gb_seconds(), "lambda_gb_second")
     yield Line("the sweeper's log", runs * PLATFORM_LINES_BYTES / GB, "log_ingestion")
@@ -91,6 +93,7 @@ def metric_lines(counted: Counted, assumed: Assumed) -> Iterator[Line]:
         ("metrics by model", counted.metrics_of_model * assumed.models),
         ("metrics by model and outcome", counted.metrics_of_outcome * assumed.models * assumed.outcomes),
         ("metrics by workspace", counted.metrics_of_workspace * assumed.workspaces),
+        ("metrics of jobs", counted.metrics_of_jobs),
     )
     for what, count in kinds:
         yield Line(what, Decimal(count), "custom_metric")

@@ -147,7 +147,11 @@ class EmfMetrics:
 
 
 class JobMetrics:
-    """Writes what one invocation of a job has done."""
+    """Writes what one invocation of a job has done.
+
+    What it did not do is in the line and no metric: one is paid for in each hour in which it is written, and
+    a job that runs each minute would pay for its silence.
+    """
 
     def __init__(self, write: Callable[[str], None], stage: str, job: str, clock: Clock) -> None:
         self._write, self._clock = write, clock
@@ -156,7 +160,9 @@ class JobMetrics:
     def __call__(self, **counts: int) -> None:
         """Write counts by the names of `JOB_UNITS`."""
         told = Told(self._dimensions, counts)
-        self._write(emf_line(told, self._clock.now(), JOB_DIRECTIVES, JOB_UNITS))
+        done = tuple(name for name in JOB_UNITS if counts.get(name))
+        by = tuple((dimensions, done) for dimensions, _ in JOB_DIRECTIVES if done)
+        self._write(emf_line(told, self._clock.now(), by, JOB_UNITS))
 
 
 def metrics_of(record: RequestRecord, *, is_cold_start: bool) -> dict[str, float]:
@@ -191,7 +197,7 @@ def metrics_of(record: RequestRecord, *, is_cold_start: bool) -> dict[str, float
 
 
 def emf_line(told: Told, at: datetime, by: Directives = DIRECTIVES, units: Mapping[str, str] = UNITS) -> str:
-    """Write one line of the embedded metric format."""
+    """Write one line of the embedded metric format; a plain one where nothing is to be a metric."""
     directives = [
         {
             "Namespace": NAMESPACE,
@@ -200,12 +206,10 @@ def emf_line(told: Told, at: datetime, by: Directives = DIRECTIVES, units: Mappi
         }
         for dimensions, names in by
     ]
-    timestamp_ms = int(at.astimezone(UTC).timestamp() * 1000)
-    line = {
-        "_aws": {"Timestamp": timestamp_ms, "CloudWatchMetrics": directives},
-        **told.dimensions,
-        **told.metrics,
-    }
+    line: dict[str, object] = {**told.dimensions, **told.metrics}
+    if directives:
+        timestamp_ms = int(at.astimezone(UTC).timestamp() * 1000)
+        line = {"_aws": {"Timestamp": timestamp_ms, "CloudWatchMetrics": directives}, **line}
     return msgspec.json.encode(line).decode()
 
 

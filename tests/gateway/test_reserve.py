@@ -110,7 +110,8 @@ async def reserved(
     ledger: LedgerOf, *budgets: Budget, clock: FixedClock | None = None, wait_ms: int = 0
 ) -> Hold | None:
     terms = HoldTerms(lease_ms=60_000, wait_ms=wait_ms)
-    return await reserve(an_option(*budgets), a_journal(), ledger, clock or FixedClock(), terms)
+    _, hold = await reserve(an_option(*budgets), a_journal(), ledger, clock or FixedClock(), terms)
+    return hold
 
 
 async def test_every_blocking_budget_is_held_in_one_step() -> None:

@@ -36,6 +36,7 @@ def test_a_plain_request_is_read_whole() -> None:
         session_id=None,
         input=InputEstimate(len(body) * 10 // 13 + 1, len(body) // 4 + 1, caches=False, caches_for_1h=False),
         thinks=False,
+        thinking_tokens=0,
         has_server_tools=False,
         web_searches_bound=0,
         advisor_uses_bound=0,

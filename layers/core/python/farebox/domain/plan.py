@@ -50,8 +50,10 @@ class Caller:
 class Quote:
     """What a request may use, before it is sent. Tokens.
 
-    `output_tokens` is what is held at first: a slice when the answer can be cut, else everything that may
-    come. `thinks` says that some of it may be written unseen.
+    `output_tokens` is what is held at first: a slice when the answer can be cut, so `in_slices`, else
+    everything that may come: all of `output_tokens_max` as often as there are `output_runs`, and what is
+    written beside. `thinks` says that some of it may be written unseen, `thinking_tokens` how much at least
+    has to be allowed for that.
     """
 
     input_tokens_bound: int
@@ -62,6 +64,9 @@ class Quote:
     output_tokens_max: int
     web_searches: int
     thinks: bool = False
+    in_slices: bool = True
+    output_runs: int = 1
+    thinking_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +88,8 @@ class Option:
     budgets and rate limits it draws on.
 
     `rates` are unit prices at the worst case, for reserving; `conversation` is what the input is remembered
-    by. `body` is what goes out, but for its `asked_model` where that of the target is another.
+    by. `body` is what goes out, but for its `asked_model` where that of the target is another. `lowered_to`
+    is the `max_tokens` that a budget made of a larger one.
     """
 
     leaf: Leaf
@@ -97,6 +103,7 @@ class Option:
     touches: tuple[Touch, ...]
     draws: tuple[Draw, ...] = ()
     conversation: Conversation | None = None
+    lowered_to: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -301,6 +301,7 @@ def _budget(name: str, document: Document, contact: str | None, *, raises: Itera
         if isinstance(alerts, Iterable)
         else (),
         contact=_optional_text(document, "contact") or contact,
+        clamp=document.get("clamp") is True,
         raises=tuple(_raises(name, unit, raises)),
     )
 

@@ -20,16 +20,18 @@ class Handling:
     option_path: str = "config"
     retries: int = 0
     cache_status: str = "DISABLED"
+    max_tokens: int | None = None
 
     def headers(self) -> Headers:
-        """Give it as headers, as x-farebox-* and as Portkey names them."""
+        """Give it as headers, as x-farebox-* and as Portkey names them. Only we lower `max_tokens`."""
         told = (
             (b"provider", self.provider or ""),
             (b"cache-status", self.cache_status),
             (b"retry-attempt-count", str(self.retries)),
             (b"last-used-option-index", self.option_path),
         )
-        return [
+        lowered = [] if self.max_tokens is None else [(b"x-farebox-max-tokens", b"%d" % self.max_tokens)]
+        return lowered + [
             (prefix + name, value.encode())
             for name, value in told
             if value

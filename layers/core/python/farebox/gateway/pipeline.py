@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from farebox.domain.config import Policy
@@ -91,8 +91,12 @@ class Gateway:
                 lookup = await self.cache.look_up(option, call, journal, lookup)
                 if lookup.entry is not None:
                     return await self._replay(lookup.entry, journal)
-                journal.hold = await reserve(option, journal, self.ledger, self.clock, self.terms)
+                fitting, journal.hold = await reserve(option, journal, self.ledger, self.clock, self.terms)
                 self.leases.keep(journal.hold)
+                if fitting is not option:
+                    # What answers is not quite what was asked, and not to be given again.
+                    option, lookup = journal.shorten(fitting), None
+                    call = replace(call, body=option.body)
                 source = await attempts.send(option, call)
             except (Refusal, CredentialUnavailable) as refusal:
                 attempts.refused(refusal)

@@ -13,6 +13,7 @@ from farebox.domain.errors import BrakeSpent, BudgetExhausted, BudgetHeld, Store
 from farebox.domain.plan import Option
 from farebox.domain.record import RequestRecord
 from farebox.gateway.charging.amounts import held_touches, quoted_picodollars
+from farebox.gateway.charging.clamp import clamped
 from farebox.gateway.charging.journal import Journal
 from farebox.ports import Clock, Hold, Ledger
 
@@ -21,6 +22,8 @@ _log = logging.getLogger("farebox.reserve")
 FIRST_WAIT_MS = 20
 LONGEST_WAIT_MS = 250
 RETRY_AFTER_S = 2
+CLAMPS_MAX = 8
+"""How often a request is made shorter: each budget may ask for it, and others draw on them meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,20 +36,21 @@ class HoldTerms:
 
 async def reserve(
     option: Option, journal: Journal, ledger: Ledger, clock: Clock, terms: HoldTerms
-) -> Hold | None:
+) -> tuple[Option, Hold | None]:
     """Hold a target's quote on all of its blocking budgets, on top of what earlier attempts cost, or on none.
 
     Picodollars or tokens, by budget. A request that no budget blocks is held too, at nothing: its draft is
     the row that is booked if the process dies. What an earlier target held is given back in the same atomic
-    step; where nothing changes, nothing is asked. Raises `BudgetExhausted` when what is settled leaves too
+    step; where nothing changes, nothing is asked. Where a budget wants it and it helps, the option that is
+    given asks for a shorter answer. Raises `BudgetExhausted` when what is settled leaves too
     little, `BudgetHeld` when open requests stood in the way for all of `wait_ms`, and `StoreFault` where a
     budget blocks; where none does, the request goes on without a hold.
     """
-    held = journal.hold
+    held, clamps_left = journal.hold, CLAMPS_MAX
     blocking = held_touches(option, option.quote, journal.spent)
     draft = journal.draft(quoted_picodollars(option.rates, option.quote))
     if held is not None and held.touches == blocking and _books_alike(held.draft, draft):
-        return held
+        return option, held
     step, sequence = (ledger.reserve, 0) if held is None else (ledger.top_up, held.sequence + 1)
     give_up_at_ms = clock.monotonic_ms() + terms.wait_ms
     wait_ms = FIRST_WAIT_MS
@@ -59,9 +63,14 @@ async def reserve(
             if blocking or held is not None:
                 raise
             _log.warning("request %s goes on without a hold: %s", hold.request_id, fault)
-            return None
+            return option, None
         if shortage is None:
-            return hold
+            return option, hold
+        if clamps_left and (shorter := clamped(option, shortage, held)) is not None:
+            option, clamps_left = shorter, clamps_left - 1
+            blocking = held_touches(option, option.quote, journal.spent)
+            draft = journal.draft(quoted_picodollars(option.rates, option.quote))
+            continue
         if is_exhausted(shortage) or clock.monotonic_ms() >= give_up_at_ms:
             raise refusal(shortage)
         await asyncio.sleep(wait_ms / 1000)

@@ -168,6 +168,7 @@ class Attempts:
         handling = self._journal.request.handling
         handling.provider, handling.option_path = option.target.provider.slug, option.leaf.path
         handling.retries = retries
+        handling.max_tokens = option.lowered_to
         return option
 
     def _is_watched(self, option: Option) -> bool:

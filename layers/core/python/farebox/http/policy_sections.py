@@ -281,7 +281,7 @@ class BudgetSection(Section):
     on_exhausted: Literal["block", "alert"] = "block"
     include_subscription: bool = False
     alerts: list[AlertShare] = Field(default=[50, 80, 100])
-    clamp: Annotated[bool, AfterValidator(_unserved)] = False
+    clamp: bool = False
     contact: Pattern | None = None
 
     @model_validator(mode="after")
@@ -293,6 +293,8 @@ class BudgetSection(Section):
             raise ValueError(
                 f"count chooses among token classes ({', '.join(TOKEN_CLASSES)}); it needs tokens"
             )
+        if self.clamp and self.on_exhausted == "alert":
+            raise ValueError("clamp makes requests fit; a budget that only alerts refuses none")
         return self
 
 
@@ -336,12 +338,6 @@ class BrakeSection(Section):
         if all(getattr(self, cap) is None for cap in Cap):
             raise ValueError(f"needs at least one of {', '.join(Cap)}")
         return self
-
-
-def _unserved(value: bool) -> bool:
-    if value:
-        raise ValueError("is not served by this version")
-    return value
 
 
 def _readable_prices(value: Prices) -> Prices:

@@ -28,9 +28,9 @@ class MessagesHead:
     """What routing, quota and attribution need of a request body.
 
     `other_models` are those that the body lets the provider use beside `model`: an advisor's, and fallbacks.
-    `thinks` says that output may be written which nobody sees. The `_uses_bound` are how often the declared
-    server tools may be used. `messages` are the raw bytes of that field, `frame_digest` is of system and
-    tools, and `fields` are all of the top level as raw bytes.
+    `thinks` says that output may be written which nobody sees, `thinking_tokens` how much is set aside for
+    that. The `_uses_bound` are how often the declared server tools may be used. `messages` are the raw bytes
+    of that field, `frame_digest` is of system and tools, and `fields` are all of the top level as raw bytes.
     """
 
     model: str
@@ -40,6 +40,7 @@ class MessagesHead:
     session_id: str | None
     input: InputEstimate
     thinks: bool
+    thinking_tokens: int
     has_server_tools: bool
     web_searches_bound: int
     advisor_uses_bound: int
@@ -63,6 +64,7 @@ class _Metadata(msgspec.Struct):
 
 class _Thinking(msgspec.Struct):
     type: str | None = None
+    budget_tokens: int | None = None
 
 
 class _Fallback(msgspec.Struct):
@@ -94,6 +96,7 @@ def read_head(body: bytes) -> MessagesHead:
     if max_tokens < 0:
         raise RequestMalformed("max_tokens: must not be negative.")
     fallbacks = _field(_fallbacks, top, "fallbacks", None) or []
+    thinks, thinking_tokens = _thinks(top)
     return MessagesHead(
         model=_required_model(top),
         other_models=_other_models(server_tools, fallbacks),
@@ -101,7 +104,8 @@ def read_head(body: bytes) -> MessagesHead:
         max_tokens=min(max_tokens, OUTPUT_TOKENS_MAX),
         session_id=_session_id(top),
         input=estimate_input(body, messages),
-        thinks=_thinks(top),
+        thinks=thinks,
+        thinking_tokens=thinking_tokens,
         # A fallback runs on the provider's side too: the answer cannot be cut where it turns.
         has_server_tools=bool(server_tools or fallbacks),
         web_searches_bound=_uses_bound(server_tools, "web_search"),
@@ -154,12 +158,15 @@ def _other_models(tools: list[_Tool], fallbacks: list[str | _Fallback]) -> tuple
     return tuple(model for model in named if model)
 
 
-def _thinks(top: JsonObject) -> bool:
+def _thinks(top: JsonObject) -> tuple[bool, int]:
+    """Say whether output may be written unseen, and how much has been set aside for that."""
     try:
         thinking = _thinking.decode(top.get("thinking", msgspec.Raw(b"null")))
     except (msgspec.MsgspecError, RecursionError):
-        return True
-    return thinking is not None and thinking.type != "disabled"
+        return True, OUTPUT_TOKENS_MAX
+    if thinking is None or thinking.type == "disabled":
+        return False, 0
+    return True, min(max(thinking.budget_tokens or 0, 0), OUTPUT_TOKENS_MAX)
 
 
 def _frame_digest(top: JsonObject) -> bytes:

@@ -48,6 +48,8 @@ class Budget:
     `limit` is the policy's own; `raises` may lift it for a time. What a request touches is a budget
     `in_force`, whose limit is the one that counts and which has no raises any more.
 
+    With `clamp`, a request whose answer cannot be cut may be asked to answer shorter, so that it fits.
+
     `period` is minute, hour, day, week, month, total or 'Nd' (N days, counted from 1970-01-01 in the time
     zone).
     """
@@ -64,6 +66,7 @@ class Budget:
     count: tuple[str, ...] = TOKEN_CLASSES
     alerts: tuple[int, ...] = (50, 80, 100)
     contact: str | None = None
+    clamp: bool = False
     raises: tuple[Raise, ...] = ()
 
     @property

@@ -65,6 +65,12 @@ class Journal:
         self.dispatched_at = self.clock.now()
         self.dispatched_ms = self.clock.monotonic_ms()
 
+    def shorten(self, option: Option) -> Option:
+        """Go on with an option that asks for a shorter answer, and let the client know."""
+        self.option = option
+        self.request.handling.max_tokens = option.lowered_to
+        return option
+
     def first_byte(self) -> None:
         """The answer has begun."""
         if self.first_byte_ms is None:

@@ -146,4 +146,7 @@ def _quote(head: MessagesHead, input_tokens_bound: int, *, is_cuttable: bool) ->
         output_tokens_max=output_max,
         web_searches=head.web_searches_bound,
         thinks=head.thinks,
+        in_slices=in_slices,
+        output_runs=1 + head.fallbacks,
+        thinking_tokens=head.thinking_tokens,
     )

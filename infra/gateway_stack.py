@@ -18,7 +18,13 @@ from farebox.compose.deployment import (
 from infra.bundle import PYTHON, compiler, core_layer, dependency_layer
 from infra.function import Function
 from infra.options import Options
-from infra.rights import admin_rights, bedrock_resources, event_bus_arn, proxy_rights
+from infra.rights import (
+    admin_rights,
+    answers_resource,
+    bedrock_resources,
+    event_bus_arn,
+    proxy_rights,
+)
 from infra.stack import Stack, acknowledge
 from infra.storage_stack import StorageStack
 
@@ -42,6 +48,7 @@ NOT_COMPILED = (
     "code at each cold start, which costs some tenths of a second."
 )
 
+CACHE_REASON = "Answers are objects of any name below one prefix of the cache bucket."
 BEDROCK_REASON = "The option bedrock_models names models by families, and a profile sends them to any region."
 
 
@@ -71,12 +78,13 @@ class GatewayStack(Stack):
             dependency_layer("proxy.txt", self.options.bundle_platform),
             "what the proxy depends on",
         )
+        told = replace(self.deployment, cache_bucket=storage.cache_bucket.bucket_name)
         function = Function(
             self,
             "proxy",
             "the gateway",
             layers=[self.core_layer, libraries],
-            environment={**deployment_environment(self.deployment), **RUNTIME, **limits},
+            environment={**deployment_environment(told), **RUNTIME, **limits},
             rights=proxy_rights(self, storage),
             timeout=PROXY_TIMEOUT,
             memory_mb=self.options.proxy_memory_mb,
@@ -86,6 +94,8 @@ class GatewayStack(Stack):
             "<AWS::Partition>", "<AWS::AccountId>", self.options.bedrock_models
         ):
             acknowledge(function.policy, f"IAM5[Resource::{resource}]", BEDROCK_REASON)
+        answers = answers_resource(self, storage)
+        acknowledge(function.policy, f"IAM5[Resource::{answers}]", CACHE_REASON)
         # A new version takes over at once and whole, and the one before it can be pointed to again.
         live = lambda_.Alias(self, "ProxyLive", alias_name=PROXY_ALIAS, version=function.current_version)
         # Callers have no IAM identity: each request must bear a gateway key, which the function checks first.

@@ -10,6 +10,7 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sqs as sqs
 
 from farebox.adapters.aws.tables import (
+    ANSWERS_PREFIX,
     BUDGETS,
     BY_LEASE,
     BY_OVERRUN,
@@ -48,6 +49,10 @@ def proxy_rights(stack: Stack, storage: StorageStack) -> list[iam.PolicyStatemen
     tables = storage.tables
     rights = [
         on_table(tables[CACHE.name], "GetItem", "Query", "PutItem"),
+        iam.PolicyStatement(
+            actions=["s3:GetObject", "s3:PutObject"],
+            resources=[f"{storage.cache_bucket_export}/{ANSWERS_PREFIX}*"],
+        ),
         on_table(tables[KEYS.name], "GetItem", "BatchGetItem", "Query"),
         on_table(tables[BUDGETS.name], "GetItem", "BatchGetItem", "Query", *WRITE),
         on_table(tables[USAGE.name], "GetItem", *APPEND),
@@ -132,6 +137,12 @@ def _alert_rights(storage: StorageStack, topic: sns.ITopic) -> list[iam.PolicySt
         on_table(tables[ROLLUPS.name], "PutItem", "UpdateItem"),
         iam.PolicyStatement(actions=["sns:Publish"], resources=[topic.topic_arn]),
     ]
+
+
+def answers_resource(stack: Stack, storage: StorageStack) -> str:
+    """Name the stored answers as cdk-nag does, which sees the bucket as an export of another stack."""
+    export: str = stack.resolve(storage.cache_bucket_export)["Fn::ImportValue"]
+    return f"{export}/{ANSWERS_PREFIX}*"
 
 
 def bedrock_resources(partition: str, account: str, models: Sequence[str]) -> list[str]:

@@ -13,7 +13,7 @@ from infra.options import Options
 from infra.stack import Stack, acknowledge
 
 CACHE_DAYS = 30
-"""No cached answer is younger than what a config may ask for at most, and none is worth keeping longer."""
+"""Answers that are too large for the table are gone after so long, whatever a config says."""
 
 _KINDS = {"S": dynamodb.AttributeType.STRING, "N": dynamodb.AttributeType.NUMBER}
 
@@ -34,6 +34,7 @@ class StorageStack(Stack):
         )
         if not options.keep_data:
             bound_log_of_emptying(self)
+        self.cache_bucket_export = self.export_value(self.cache_bucket.bucket_arn)
         self.secret_prefix = f"farebox/{options.stage}/"
         self.secrets = [self._secret(name) for name in options.secrets]
 

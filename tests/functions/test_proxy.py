@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
+import os
 from dataclasses import asdict
 
 import pytest
@@ -24,6 +26,10 @@ __all__ = ["clouds", "dev", "ministack"]
 USAGE = usage(input_tokens=3, output_tokens=2)
 ANSWER = sse_message("An answer of a few words.", usage=USAGE)
 PROMPT = "the-secret-word-is-wolpertinger"
+CACHED = {
+    "configs": [{"slug": "cached", "config": {"provider": "@anthropic", "cache": "simple"}}],
+    "workspaces": [{"slug": "default", "config": "cached"}],
+}
 
 
 @pytest.fixture
@@ -60,6 +66,32 @@ async def test_answers_pass_byte_for_byte_and_are_in_the_books_before_the_freeze
             assert [line["requests"] for line in lines if "_aws" in line] == [1, 1]
             assert [line["cold_starts"] for line in lines if "_aws" in line] == [1, 0]
             assert [line["outcome"] for line in lines if line.get("event") == "request"] == ["finished"] * 2
+
+
+async def test_answers_are_kept_before_the_freeze_and_given_again_by_another_environment(port: int) -> None:
+    large = json_message(base64.b64encode(os.urandom(500_000)).decode(), usage=USAGE)
+    with ScriptedUpstream([ANSWER, large]) as upstream:
+        async with a_stage(port, a_policy(upstream, **CACHED)) as stage:
+            for expected in ("MISS", "HIT"):
+                async with FunctionUrl(stage.proxy()) as url:
+                    for body, told in ((message(PROMPT, stream=True), ANSWER), (message(PROMPT), large)):
+                        async with asking(
+                            url.port, "/v1/messages", body=body, headers=headers(stage)
+                        ) as reply:
+                            assert (reply.status, await reply.read()) == (200, told.body)
+                            assert reply.head.value("x-farebox-cache-status") == expected
+                        await url.all_frozen()
+                    log = url.log
+            assert len(upstream.requests) == 2
+            rows = await stage.rows()
+            assert [row.outcome for row in rows] == [Outcome.CACHED] * 2 + [Outcome.FINISHED] * 2
+            assert [row.saved_picodollars for row in rows] == [row.cost_picodollars for row in rows[2:]] + [
+                0,
+                0,
+            ]
+            assert await stage.drifts() == []
+            assert "cache_hits" in log
+            assert PROMPT not in log
 
 
 async def test_a_stream_that_reaches_the_functions_time_is_booked_and_cut(port: int) -> None:
@@ -136,12 +168,13 @@ async def test_the_role_may_do_all_that_the_proxy_asks_for(port: int, dev: Cloud
     with ScriptedUpstream([long, json_message(usage=USAGE), ANSWER]) as upstream:
         async with (
             ActionProxy(port) as between,
-            a_stage(port, a_policy(upstream, rate_limits=[limit])) as stage,
+            a_stage(port, a_policy(upstream, rate_limits=[limit], **CACHED)) as stage,
         ):
             between_only = {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{between.port}"}
             async with FunctionUrl(stage.proxy(between_only)) as url:
                 told = []
-                for body in (message(stream=True, max_tokens=9_000), message(), message(), message()):
+                asked_for = [message(text) for text in "abc"]
+                for body in (message(stream=True, max_tokens=9_000), *asked_for):
                     async with asking(url.port, "/v1/messages", body=body, headers=headers(stage)) as reply:
                         await reply.read()
                         told.append(reply.status)
@@ -150,6 +183,7 @@ async def test_the_role_may_do_all_that_the_proxy_asks_for(port: int, dev: Cloud
         tables = {name: logical for logical, name in asdict(stage.store.deployment.tables).items()}
         asked = {(action, tables.get(table, table)) for action, table in between.asked}
     assert ("dynamodb:UpdateItem", "budgets") in asked
+    assert ("dynamodb:PutItem", "cache") in asked
     for action, table in asked:
         assert is_allowed(dev, action, table), f"the role may not {action} on {table}"
 

@@ -61,6 +61,9 @@ def test_no_right_holds_for_everything(dev: Cloud, name: str) -> None:
         if any(action.startswith("bedrock:") for action in listed(statement["Action"])):
             # Models are named by family, in every region: see the reasons in tests/infra/test_security.py.
             assert all(json.dumps(resource) != '"*"' for resource in listed(statement["Resource"]))
+        elif any(action.startswith("s3:") for action in listed(statement["Action"])):
+            assert json.dumps(statement["Resource"]).count("*") == 1
+            assert '"/answers/*"' in json.dumps(statement["Resource"])
         else:
             assert "*" not in json.dumps(statement["Resource"])
 
@@ -74,6 +77,12 @@ def test_ledger_rows_are_written_once_and_never_changed(dev: Cloud, name: str) -
 def test_the_proxy_changes_no_key_and_no_policy(dev: Cloud) -> None:
     assert allowed(dev, "proxy", "keys") == {"GetItem", "BatchGetItem", "Query"}
     assert allowed(dev, "proxy", "rollups") == set()
+
+
+def test_the_proxy_keeps_answers_and_the_admin_plane_does_not(dev: Cloud) -> None:
+    assert allowed(dev, "proxy", "cache") >= {"GetItem", "PutItem"}
+    assert "CacheBucket" in variables(dev, "proxy")["FAREBOX_CACHE_BUCKET"]
+    assert "FAREBOX_CACHE_BUCKET" not in variables(dev, "admin")
 
 
 def test_the_proxy_reads_the_credentials_of_its_stage_and_no_other_secret(dev: Cloud) -> None:

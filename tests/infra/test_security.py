@@ -12,6 +12,10 @@ ACCEPTED = {
     f"{BEDROCK}:foundation-model/anthropic.*]": {"gateway/ProxyPolicy"},
     f"{BEDROCK}<AWS::AccountId>:inference-profile/*anthropic.*]": {"gateway/ProxyPolicy"},
     f"{BEDROCK}<AWS::AccountId>:application-inference-profile/*]": {"gateway/ProxyPolicy"},
+    "AwsSolutions-IAM5[Resource::"
+    "farebox-STAGE-storage:ExportsOutputFnGetAttCacheBucket41D9D0B0Arn077A2DAC/answers/*]": {
+        "gateway/ProxyPolicy"
+    },
     f"AwsSolutions-IAM5[Resource::{USAGE_TABLE}/stream/*]": {"jobs/LedgerRelayPolicy"},
     "AwsSolutions-L1": {
         "gateway/AdminFunction",

@@ -71,15 +71,20 @@ class Deployment:
             shards=shards,
         )
 
+    @property
+    def bucket(self) -> str:
+        """The name of the bucket of large answers."""
+        return f"{self.names.cache}bucket"
+
     def objects(self, transport: Http1Transport, clock: Clock, *, port: int | None = None) -> BucketObjects:
         """Give the bucket of large answers; `create_bucket` makes it."""
         origin, source = Origin("http", HOST, port or self.port), StaticCredentials(CREDENTIALS)
-        return BucketObjects(transport, origin, REGION, source, clock, bucket=f"{self.names.cache}bucket")
+        return BucketObjects(transport, origin, REGION, source, clock, bucket=self.bucket)
 
     def create_bucket(self) -> None:
         """Make the bucket of large answers."""
         request = urllib.request.Request(
-            f"http://{HOST}:{self.port}/{self.names.cache}bucket",
+            f"http://{HOST}:{self.port}/{self.bucket}",
             method="PUT",
             headers={"authorization": f"AWS4-HMAC-SHA256 Credential=test/20261123/{REGION}/s3/aws4_request"},
         )

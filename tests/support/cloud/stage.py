@@ -63,7 +63,11 @@ class Stage:
 @asynccontextmanager
 async def a_stage(port: int, policy: Mapping[str, object]) -> AsyncIterator[Stage]:
     """Deploy into MiniStack at `port`, with a policy."""
-    told = deployment_environment(Deployment("test", deployed(port).names, secret_prefix="farebox/test/"))
+    made = deployed(port)
+    made.create_bucket()
+    told = deployment_environment(
+        Deployment("test", made.names, secret_prefix="farebox/test/", cache_bucket=made.bucket)
+    )
     environment = {
         **told,
         "AWS_REGION": REGION,

@@ -83,6 +83,9 @@ BUDGETS = Table("budgets", "pk", "sk", indexes=(BY_LEASE,), expires=True)
 CACHE = Table("cache", "pk", "sk", expires=True)
 """Stored answers, and the state of circuit breakers. Nothing here is missed for long when it is lost."""
 
+ANSWERS_PREFIX = "answers/"
+"""What names in the cache bucket begin with: stored answers that are too large for an item."""
+
 USAGE = Table("usage", "id", indexes=(BY_TIME, BY_SESSION, BY_OVERRUN), stream=True)
 """Ledger rows, append-only: the truth, and through its stream the outbox."""
 

@@ -12,14 +12,12 @@ from farebox.adapters.aws.dynamodb.actions import Key, put
 from farebox.adapters.aws.dynamodb.attributes import Item, Value
 from farebox.adapters.aws.dynamodb.items import Items
 from farebox.adapters.aws.services.objects import BucketObjects
-from farebox.adapters.aws.tables import EXPIRES_AT, TableNames
+from farebox.adapters.aws.tables import ANSWERS_PREFIX, EXPIRES_AT, TableNames
 from farebox.adapters.cache_entry import EntryDamaged, packed, unpacked
 from farebox.domain.routing.caching import CacheEntry
 
 ITEM_BYTES_MAX = 390_000
 """DynamoDB takes items of 400 KB, names included; what is written costs a unit for each KB either way."""
-
-OBJECT_PREFIX = "answers/"
 
 _log = logging.getLogger("farebox.cache")
 
@@ -52,7 +50,7 @@ class DynamoResponseCache:
         if len(data) > ITEM_BYTES_MAX:
             if self._objects is None:
                 return False
-            name = f"{OBJECT_PREFIX}{key.hex()}/{hashlib.sha256(data).hexdigest()}"
+            name = f"{ANSWERS_PREFIX}{key.hex()}/{hashlib.sha256(data).hexdigest()}"
             await self._objects.put(name, data)
             place = {"object": name}
         expires_at_s = math.ceil(entry.expires_at.timestamp())

@@ -18,11 +18,13 @@ from farebox.domain.routing.query.syntax import (
     CharSet,
     Part,
     Repeated,
+    is_word,
     read_pattern,
 )
 
 STEPS_MAX = 256
-TEXT_LENGTH_MAX = 2_048
+TEXT_LENGTH_MAX = 1_024
+TAKERS_MAX = 512
 
 
 class PatternInvalid(ValueError):
@@ -34,56 +36,106 @@ class Pattern:
     """A compiled expression, equal to another of the same source. `steps` bounds what one character costs."""
 
     source: str
+    _machine: _Machine = field(repr=False, compare=False)
     ignores_case: bool = False
-    _program: tuple[_Step, ...] = field(default=(), repr=False, compare=False)
 
     @property
     def steps(self) -> int:
         """How many states there are."""
-        return len(self._program)
+        return self._machine.steps
 
     def is_in(self, text: str) -> bool:
-        """Say whether the expression matches anywhere in the first 2,048 characters of a text."""
-        text = text[:TEXT_LENGTH_MAX]
-        states: set[int] = set()
-        for index in range(len(text) + 1):
-            before = text[index - 1] if index else None
-            after = text[index] if index < len(text) else None
-            states.add(0)
-            reached = self._reached(states, before, after)
-            if reached is None:
+        """Say whether the expression matches anywhere in the first 1,024 characters of a text."""
+        return self._machine.is_in(text[:TEXT_LENGTH_MAX])
+
+
+class _Machine:
+    """Passes over texts. Sets of states are whole numbers, a bit for each; what was worked out is kept."""
+
+    def __init__(self, program: tuple[_Step, ...], ignores_case: bool) -> None:
+        self.steps = len(program)
+        self._asserts = any(step.assertion is not None for step in program)
+        self._program, self._ignores_case = program, ignores_case
+        self._end = 1 << len(program)
+        self._consuming: dict[CharSet, int] = {}
+        for state, step in enumerate(program):
+            if step.consumes is not None:
+                self._consuming[step.consumes] = self._consuming.get(step.consumes, 0) | 1 << state
+        self._reached: dict[_Between, list[int]] = {}
+        self._takers: dict[str, int] = {}
+
+    def is_in(self, text: str) -> bool:
+        states, before = 0, None
+        for after in (*text, None):
+            reached = self._follow(states | 1, _between(before, after) if self._asserts else _ANYWHERE)
+            if reached & self._end:
                 return True
             if after is None:
-                return False
-            spellings = self._spellings(after)
-            states = {
-                state + 1
-                for state in reached
-                if (charset := self._program[state].consumes) and charset.holds(spellings)
-            }
+                break
+            states = (reached & self._taking(after)) << 1
+            before = after
         return False
 
-    def _spellings(self, char: str) -> set[str]:
-        if not self.ignores_case:
-            return {char}
-        # Some characters have a longer twin, such as sharp s: it is another text, not another spelling.
-        return {each for each in (char, char.lower(), char.upper()) if len(each) == 1}
-
-    def _reached(self, states: set[int], before: str | None, after: str | None) -> set[int] | None:
-        """Follow what consumes nothing; None when the end of the program is among what is reached."""
-        waiting = list(states)
-        reached: set[int] = set()
-        while waiting:
-            state = waiting.pop()
-            if state in reached:
-                continue
-            if state == len(self._program):
-                return None
-            reached.add(state)
-            step = self._program[state]
-            if step.assertion is None or step.assertion.holds(before, after):
-                waiting.extend(state + distance for distance in step.jumps)
+    def _follow(self, states: int, between: _Between) -> int:
+        """Give what is reached from some states without a character."""
+        table = self._reached.get(between)
+        if table is None:
+            table = self._reached[between] = self._closures(between)
+        reached = 0
+        while states:
+            lowest = states & -states
+            reached |= table[lowest.bit_length() - 1]
+            states ^= lowest
         return reached
+
+    def _closures(self, between: _Between) -> list[int]:
+        """Give what is reached from each state, as a fixed point: jumps back take more than one pass."""
+        table = [1 << state if step.consumes else 0 for state, step in enumerate(self._program)]
+        table.append(self._end)
+        is_stable = False
+        while not is_stable:
+            is_stable = True
+            for state in range(len(self._program) - 1, -1, -1):
+                step = self._program[state]
+                if step.assertion is not None and not step.assertion.holds(*between):
+                    continue
+                reached = table[state]
+                for distance in step.jumps:
+                    reached |= table[state + distance]
+                if reached != table[state]:
+                    table[state], is_stable = reached, False
+        return table
+
+    def _taking(self, char: str) -> int:
+        """Give the states that consume a character."""
+        found = self._takers.get(char)
+        if found is None:
+            spellings = _spellings(char) if self._ignores_case else (char,)
+            found = 0
+            for charset, states in self._consuming.items():
+                if charset.holds(spellings):
+                    found |= states
+            if len(self._takers) < TAKERS_MAX:
+                self._takers[char] = found
+        return found
+
+
+_Between = tuple[str | None, str | None]
+_ANYWHERE: _Between = (None, None)
+
+
+def _between(before: str | None, after: str | None) -> _Between:
+    """Give two characters as far as assertions tell them apart: a letter, another one, or none."""
+    return _kind(before), _kind(after)
+
+
+def _kind(char: str | None) -> str | None:
+    return None if char is None else "a" if is_word(char) else " "
+
+
+def _spellings(char: str) -> set[str]:
+    # Some characters have a longer twin, such as sharp s: it is another text, not another spelling.
+    return {each for each in (char, char.lower(), char.upper()) if len(each) == 1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +157,7 @@ def compile_pattern(source: str, *, ignores_case: bool = False) -> Pattern:
                 raise PatternInvalid(f"needs more than {STEPS_MAX} steps; write it shorter")
     except ValueError as error:
         raise PatternInvalid(str(error)) from None
-    return Pattern(source, ignores_case, tuple(program))
+    return Pattern(source, _Machine(tuple(program), ignores_case), ignores_case)
 
 
 def _steps(part: Part) -> Iterator[_Step]:

@@ -21,8 +21,9 @@ from farebox.domain.routing.query.terms import (
 )
 
 DEPTH_MAX = 10
-TERMS_MAX = 200
+TERMS_MAX = 1_000
 TEXT_LENGTH_MAX = 1_024
+PATTERN_STEPS_MAX = 512
 SECRET_HEADERS = frozenset(
     ("authorization", "cookie", "proxy-authorization", "x-api-key", "x-farebox-key", "x-portkey-api-key")
 )
@@ -44,7 +45,7 @@ class Allowance:
     """How much the queries of one config may ask in all, so that deciding takes a bounded time."""
 
     terms: int = TERMS_MAX
-    pattern_steps: int = 1_024
+    pattern_steps: int = PATTERN_STEPS_MAX
 
     def take(self, path: str, *, terms: int = 0, pattern_steps: int = 0) -> None:
         """Use some of it. Raises `QueryInvalid` when it is gone."""

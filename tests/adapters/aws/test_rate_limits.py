@@ -1,6 +1,7 @@
 """Rate limits in DynamoDB: the laptop's answers, few round trips, and no draw that counts twice or never."""
 
 import asyncio
+import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -47,7 +48,7 @@ PER_SECOND = RateLimit("rps", a_scope(), LimitUnit.REQUESTS, 2, "second")
 
 
 class LongestExpression(DynamoClient):
-    """Measures what is sent."""
+    """Measures what is sent, and knows what the emulator does not: which parentheses DynamoDB refuses."""
 
     def __init__(self, client: DynamoClient) -> None:
         self._client = client
@@ -58,10 +59,17 @@ class LongestExpression(DynamoClient):
             (body,) = action.values()
             texts = (body.get(name, "") for name in ("UpdateExpression", "ConditionExpression"))
             self.longest = max(self.longest, *map(len, texts))
+            assert not redundant_parentheses(body.get("ConditionExpression", ""))
         return await self._client.call(operation, payload)
 
     def token(self) -> str:
         return self._client.token()
+
+
+def redundant_parentheses(condition: str) -> list[str]:
+    """Give the groups that hold no OR, or that hold but another group."""
+    groups = re.findall(r"(?<!\w)\(((?:[^()]|\([^()]*\))*)\)", condition)
+    return [group for group in groups if " OR " not in group or group.startswith("(")]
 
 
 def items_of(deployment: Deployment) -> list[dict[str, object]]:
@@ -356,7 +364,13 @@ async def test_whoever_clears_away_at_the_same_time_is_let_through_all_the_same(
         assert await used(limiters[0], Draw(wide, ""), clock.now()) == 40
 
 
-async def test_expressions_stay_below_their_four_kilobytes(
+def test_parentheses_that_change_nothing_are_found() -> None:
+    assert redundant_parentheses("(a = :v)") == ["a = :v"]
+    assert redundant_parentheses("((a = :v OR b = :w)) AND size(#c) < :d")
+    assert not redundant_parentheses("(size(#a) < :v OR b = :w AND c = :x) AND attribute_exists(#d)")
+
+
+async def test_expressions_stay_within_dynamodbs_rules(
     deployment: Deployment, transport: Http1Transport
 ) -> None:
     clock = FixedClock()

@@ -236,8 +236,9 @@ def _join(writing: Writing, draw: Draw, leases: Leases, cleared: int) -> None:
     own = writing.path(draw.limit.key, _member_name(draw))
     writing.set(own, writing.value(microseconds(leases[draw.limit.unit])))
     limit = writing.value(draw.limit.limit + cleared)
-    has_room = f"size({members}) < {limit} OR (attribute_exists({own}) AND size({members}) <= {limit})"
-    writing.require(f"attribute_exists({members}) AND ({has_room})")
+    writing.require(f"attribute_exists({members})")
+    # AND binds tighter: whoever is there already needs no place more.
+    writing.require(f"size({members}) < {limit} OR attribute_exists({own}) AND size({members}) <= {limit}")
 
 
 def _move(writing: Writing, draw: Draw, name: str, change: int) -> None:

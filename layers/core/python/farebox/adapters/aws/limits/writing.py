@@ -50,9 +50,14 @@ class Writing:
     def action(self) -> Action:
         """Give the whole write."""
         change = " ".join(f"{verb} {', '.join(parts)}" for verb, parts in self._clauses.items())
-        condition = " AND ".join(f"({each})" for each in self._conditions)
         names = {alias: name for name, alias in self._aliases.items()}
-        return update(self._table, self._key, change, condition, self._values, names=names)
+        return update(self._table, self._key, change, self._condition(), self._values, names=names)
+
+    def _condition(self) -> str:
+        # DynamoDB refuses parentheses that change nothing.
+        if len(self._conditions) == 1:
+            return self._conditions[0]
+        return " AND ".join(f"({each})" if " OR " in each else each for each in self._conditions)
 
     def _clause(self, verb: str, part: str) -> None:
         self._clauses.setdefault(verb, []).append(part)

@@ -50,7 +50,7 @@ class Function(lambda_.Function):
             runtime=lambda_.Runtime.PYTHON_3_13,
             architecture=lambda_.Architecture.ARM_64,
             layers=list(layers),
-            environment=dict(environment),
+            environment={**environment, "FAREBOX_BUCKET_SHARDS": str(stack.options.bucket_shards)},
             role=role,
             timeout=timeout,
             memory_size=memory_mb,

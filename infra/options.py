@@ -44,6 +44,7 @@ class Options:
     admin_concurrency: int = 5
     job_concurrency: int = 5
     concurrency_quota: int = 1_000
+    bucket_shards: int = 8
     log_days: int = 30
     bundle_platform: str = LAMBDA_PLATFORM
 
@@ -162,6 +163,9 @@ OPTIONS: Mapping[str, Option] = {
     "job_concurrency": Option(_CONCURRENCY, "Kept free for each job; 0 keeps nothing"),
     "concurrency_quota": Option(
         _whole(1, 1_000_000), "The account's Lambda quota, to which dashboard and alarm compare"
+    ),
+    "bucket_shards": Option(
+        _whole(1, 64), "Shards of a bucket where everybody's requests meet, from its next window on"
     ),
     "log_days": Option(_log_days, "How long logs are kept"),
     "bundle_platform": Option(

@@ -8,6 +8,7 @@ import pytest
 
 from farebox.compose.deployment import load_deployment
 from farebox.compose.settings import load_settings
+from infra.options import Options
 from tests.infra.conftest import Cloud
 from tests.infra.parts import function, listed, part, statements
 from tests.infra.synthesize import ROOT
@@ -35,6 +36,7 @@ def test_a_function_is_told_all_that_it_reads(dev: Cloud, name: str) -> None:
     read = load_deployment(variables(dev, name))
     assert (read.stage, read.secret_prefix) == ("dev", "farebox/dev/")
     assert "RollupsTable" in read.tables.rollups
+    assert load_settings(variables(dev, name)).bucket_shards == Options().bucket_shards
 
 
 def test_the_proxy_streams_on_our_runtime_and_refuses_what_lambda_would(dev: Cloud) -> None:

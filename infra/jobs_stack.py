@@ -131,7 +131,8 @@ class JobsStack(Stack):
             "books holds of dead processes, each minute",
             told,
             sweeper_rights(self._storage, self.topic, self.dead_letters),
-            reserved_concurrency=1,
+            # Two sweeps at once book a hold once all the same, so what can reserve nothing goes without.
+            reserved_concurrency=min(1, self.options.job_concurrency),
         )
         target = targets.LambdaFunction(
             function,

@@ -211,3 +211,20 @@ async def test_the_line_of_a_request_that_was_not_booked_is_what_the_alarm_count
     term = counted["Properties"]["FilterPattern"].strip('"')
     assert term
     assert [term in line for line in caplog.messages] == [True]
+
+
+def test_the_page_lists_every_metric_by_its_dimensions() -> None:
+    page = (ROOT / "docs/observability.md").read_text()
+    table = page.partition("<!-- metrics -->\n")[2].partition("<!-- end of metrics -->")[0]
+    listed = {
+        (metric, frozenset(re.findall(r"`(\w+)`", by)))
+        for by, metrics in (row.strip("|").split("|") for row in table.splitlines()[2:])
+        for metric in re.findall(r"`(\w+)`", metrics)
+    }
+    assert listed == emitted()
+
+
+def test_the_page_counts_the_alarms(dev: Cloud) -> None:
+    page = (ROOT / "docs/observability.md").read_text()
+    metrics, alarms = len(list(watched_metrics(dev))), len(dev.resources(ALARM))
+    assert f"{alarms} alarms over {metrics} metrics" in page

@@ -90,6 +90,25 @@ class Operator:
     def gateway_url(self) -> str:
         return self.outputs()[OUTPUT_GATEWAY_URL]
 
+    def left(self) -> dict[str, int]:
+        """Count what the account has, by kind."""
+        found = {
+            "functions": self._aws("lambda", "list_functions")["Functions"],
+            "queues": self._aws("sqs", "list_queues").get("QueueUrls", []),
+            "topics": self._aws("sns", "list_topics")["Topics"],
+            "event buses": self._aws("events", "list_event_buses")["EventBuses"],
+            "tables": self._aws("dynamodb", "list_tables")["TableNames"],
+            "secrets": self._aws("secretsmanager", "list_secrets")["SecretList"],
+        }
+        return {kind: len(each) for kind, each in found.items()}
+
+    def ledger_rows(self) -> int:
+        """Count the rows of the usage table, in whatever stacks there still are."""
+        [usage] = [
+            name for name in self._aws("dynamodb", "list_tables")["TableNames"] if "UsageTable" in name
+        ]
+        return int(self._aws("dynamodb", "scan", TableName=usage, Select="COUNT")["Count"])
+
     def put_secret(self, name: str, value: str) -> None:
         self._aws("secretsmanager", "put_secret_value", SecretId=name, SecretString=value)
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from farebox.compose.deployment import stack_name
 from tests.journeys.claude_code import ClaudeCode
 from tests.journeys.operator import ACCOUNT, STAGE, Operator
 from tests.journeys.scene import CREDENTIAL, MODEL, PROVIDER, cost_usd
@@ -157,3 +158,19 @@ async def status_with(url: FunctionUrl, key: str) -> int:
         await reply.read()
     await url.all_frozen()
     return reply.status
+
+
+def test_taking_the_functions_away_leaves_the_books(operator: Operator) -> None:
+    before, rows = operator.left(), operator.ledger_rows()
+    assert (before["functions"], before["queues"], before["topics"]) == (6, 6, 1)
+    assert rows > 0
+    operator.cdk("destroy", stack_name(STAGE, "gateway"), stack_name(STAGE, "jobs"), "--force")
+    assert operator.left() == {
+        "functions": 0,
+        "queues": 0,
+        "topics": 0,
+        "event buses": 1,  # the account's own
+        "tables": before["tables"],
+        "secrets": before["secrets"],
+    }
+    assert operator.ledger_rows() == rows

@@ -146,6 +146,21 @@ def inline_config() -> str:
     return json.dumps({"provider": "@stored", "api_key": FOREIGN})
 
 
+def wrong_configs() -> list[dict[str, object]]:
+    """Write configs with a secret where another value belongs."""
+    query = {"metadata.a": {"$regex": f"{FOREIGN}("}}
+    strategy = {"mode": "conditional", "conditions": [{"query": query, "then": "x"}]}
+    return [
+        {"provider": f"{FOREIGN}\n"},
+        {"provider": "@stored", "cache": FOREIGN},
+        {"provider": "@stored", "retry": {"attempts": FOREIGN}},
+        {"provider": "@stored", "override_params": FOREIGN},
+        {"provider": "@stored", "aws_secret_access_key": FOREIGN},
+        {"strategy": {"mode": FOREIGN}, "targets": [{"provider": "@stored"}]},
+        {"strategy": strategy, "targets": [{"name": "x", "provider": "@stored"}]},
+    ]
+
+
 def refused_cases(key: str) -> list[Case]:
     ours = ("x-farebox-key", key)
     return [
@@ -160,6 +175,11 @@ def refused_cases(key: str) -> list[Case]:
         ("long metadata", 400, a_body(), [ours, ("x-farebox-metadata", json.dumps({"a": FOREIGN * 9}))]),
         ("inline config", 400, a_body(), [ours, ("x-portkey-config", inline_config())]),
         ("config", 400, a_body(), [ours, ("x-farebox-config", f'{{"api_key": "{FOREIGN}"')]),
+        *[
+            (f"wrong config {index}", 400, a_body(), [ours, ("x-portkey-config", json.dumps(config))])
+            for index, config in enumerate(wrong_configs())
+        ],
+        ("timeout", 400, a_body(), [ours, ("x-portkey-request-timeout", FOREIGN)]),
         ("unset", 500, a_body(), [ours, ("x-farebox-provider", "@unset")]),
         ("broken", 500, a_body(), [ours, ("x-farebox-provider", "@broken")]),
         ("not JSON", 400, f"{{{PROMPT}".encode(), [ours]),
@@ -247,6 +267,10 @@ def ask_admin(gateway: GatewayProcess, seen: Seen) -> None:
     misplaced = [
         ("/v1/api-keys", {"name": [PROMPT], "secret": FOREIGN}, gateway.admin_key, 400),
         ("/v1/apply", {"providers": [{"slug": "p", "type": "anthropic", "credential": STORED}]}, None, 401),
+        *[
+            ("/v1/configs", {"slug": "wrong", "config": config}, gateway.admin_key, 400)
+            for config in [json.loads(inline_config()), *wrong_configs()]
+        ],
         ("/v1/api-keys", {"name": "n"}, gateway.gateway_key, 401),
         ("/v1/api-keys", {"name": "n"}, OAUTH, 401),
     ]

@@ -10,8 +10,12 @@ from typing import Any
 
 import pytest
 
+from farebox.domain.errors import PolicyRefused
+from farebox.domain.record import Outcome
 from farebox.wire.http import HttpRequest, Origin
+from tests.gateway.peers import USED
 from tests.gateway.stage import SECRET, Stage, a_file, a_provider, a_stage, asking
+from tests.support.upstream import Reply, sse_message
 
 HOST = "https://models.example.net/v1"
 CHOSEN = Origin("https", "models.example.net", 443, is_chosen=True)
@@ -146,3 +150,38 @@ async def test_the_older_header_for_a_provider_is_understood(tmp_path: Path) -> 
     async with a_stage(tmp_path, a_policy()) as stage:
         told = await stage.ask(asking(), x_portkey_virtual_key="mine", x_api_key="sk-ant-api03-of-alice")
         assert told.header("x-farebox-provider") == "mine"
+
+
+async def test_a_host_whose_addresses_are_refused_counts_as_a_target_that_refuses(tmp_path: Path) -> None:
+    targets = [{"provider": "@anthropic", "custom_host": HOST}, {"provider": "@anthropic"}]
+    config = {"strategy": {"mode": "fallback"}, "targets": targets}
+    policy = {**a_policy(), "configs": [{"slug": "elsewhere", "config": config}]}
+    private = "The host 'models.example.net' cannot be used: an address of it is a private one."
+
+    def refusing(request: HttpRequest) -> Reply:
+        if request.origin.is_chosen:
+            raise PolicyRefused(private)
+        return sse_message(usage=USED)
+
+    async with a_stage(tmp_path, policy) as stage:
+        stage.upstream.script = refusing
+        told = await stage.ask(asking(), x_portkey_config="elsewhere")
+        assert (told.status, told.header("x-portkey-last-used-option-index")) == (200, "config.targets[1]")
+        alone = await stage.ask(asking(), x_portkey_config=json.dumps({"provider": "@anthropic"}))
+        assert alone.status == 200
+        first, second = await stage.rows()
+        assert first.cost_picodollars == second.cost_picodollars
+
+
+async def test_a_host_that_is_refused_and_has_no_other_target_is_told(
+    tmp_path: Path,
+) -> None:
+    def refusing(request: HttpRequest) -> Reply:
+        raise PolicyRefused("The host 'models.example.net' cannot be used.")
+
+    async with a_stage(tmp_path, a_policy()) as stage:
+        stage.upstream.script = refusing
+        told = await stage.ask(asking(), x_portkey_config="elsewhere")
+        assert told.error == (400, "policy_blocked", "The host 'models.example.net' cannot be used.")
+        (row,) = await stage.rows()
+        assert (row.outcome, row.cost_picodollars) == (Outcome.REFUSED, 0)

@@ -281,6 +281,24 @@ async def test_a_request_is_one_round_trip_where_one_item_has_its_limits(
         assert proxy.seen == ["BatchGetItem", "TransactWriteItems", "BatchGetItem"]
 
 
+async def test_limits_of_each_session_share_an_item_whatever_else_they_ask_for(
+    deployment: Deployment, transport: Http1Transport
+) -> None:
+    pace = RateLimit("pace", a_scope(session="*"), LimitUnit.REQUESTS, 9, "minute")
+    of_one_team = replace(pace, name="week", scope=a_scope(session="*", workspace="platform"), per="week")
+    ours = (Draw(pace, "s"), Draw(of_one_team, "s"), agent("a-1"))
+    async with FaultProxy(deployment.port) as proxy:
+        limiter = deployment.store(transport, FixedClock(), port=proxy.port).rate_limits
+        for _ in range(2):
+            assert await is_admitted(limiter, *ours)
+        assert await is_admitted(limiter, ours[0])
+        assert set(proxy.seen) == {"UpdateItem"}
+        assert [await used(limiter, each) for each in ours[:2]] == [3, 2]
+        # Those of everybody keep to themselves.
+        assert await is_admitted(limiter, requests(), Draw(replace(pace, scope=a_scope(model="m")), ""))
+        assert proxy.seen[-1] == "TransactWriteItems"
+
+
 async def test_eight_processes_are_let_through_exactly_as_often_as_the_limit_says(
     deployment: Deployment, transport: Http1Transport
 ) -> None:
@@ -397,7 +415,7 @@ async def test_an_item_says_when_nobody_needs_it_any_more(
     assert await is_admitted(limiter, requests(), place("r1"))
     (item,) = items_of(deployment)
     (limiting,) = [item["expires_at_s"]]
-    assert limiting == {"N": str(int((NOON + timedelta(days=2, seconds=61)).timestamp()))}
+    assert limiting == {"N": str(int((NOON + timedelta(days=10)).timestamp()))}
 
 
 async def test_names_from_clients_may_be_long_or_strange(

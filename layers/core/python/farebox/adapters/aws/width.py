@@ -22,7 +22,7 @@ def refuse_too_wide(policy: Policy) -> None:
     caps = [budget.scope for brake in policy.brakes for budget in brake.budgets()]
     _refuse("budgets", [*(budget.scope for budget in policy.budgets), *caps])
     limits = [*policy.rate_limits, *(limit for brake in policy.brakes for limit in brake.rate_limits())]
-    # The limits of one scope are one write.
+    # The limits of one scope are one write; so are those of some scopes together.
     _refuse("rate_limits", {limit.scope for limit in limits})
 
 

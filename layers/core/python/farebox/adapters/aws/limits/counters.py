@@ -1,4 +1,4 @@
-"""Limit items: what all limits of one scope count for one bucket, so that most requests write one item.
+"""Limit items: what all limits of one key, user or session count, so that most requests write one item.
 
 A limit is a map under its key. Of a window it has `used`, the sum of its slots, and the slots by number in
 hexadecimal; of a set it has members and the end of each, in microseconds. Slots and members that count for
@@ -19,13 +19,22 @@ from farebox.adapters.aws.dynamodb.actions import Action, Key
 from farebox.adapters.aws.dynamodb.attributes import Item, Value
 from farebox.adapters.aws.limits.writing import Writing
 from farebox.adapters.aws.tables import EXPIRES_AT
-from farebox.domain.budget.rate_limit import Draw, Level, LimitUnit, SlidingCount, leaves_at, member_level
+from farebox.domain.budget.rate_limit import (
+    AGENT_REMEMBERED,
+    PERIODS,
+    Draw,
+    Level,
+    LimitUnit,
+    SlidingCount,
+    member_level,
+)
 from farebox.domain.budget.rate_limit import slot_at as slot_number_at
+from farebox.domain.budget.scope import Scope
 
 PARTITION = "rate#"
 USED = "used"
-KEPT = timedelta(days=2)
-"""How long an item outlives what it counts: longer than a place is renewed while nobody else comes."""
+KEPT = max(*PERIODS.values(), AGENT_REMEMBERED) + timedelta(days=3)
+"""How long an item outlives its last draw: longer than anything in it counts."""
 
 ENTRIES_OF_A_WRITE = 90
 """So many that one write takes away or moves: its expressions have 4 KB."""
@@ -41,7 +50,7 @@ _MAX_NAME_BYTES = 200
 
 @dataclass(frozen=True, slots=True)
 class Counters:
-    """One item, and what one step does to it. `draws` are of one scope and bucket."""
+    """One item, and what one step does to it. `draws` are all on it."""
 
     key: Key
     draws: tuple[Draw, ...]
@@ -84,7 +93,7 @@ class Counters:
                 _join(writing, draw, leases, len(cleared.get(draw, ())))
             else:
                 _count(writing, draw, now, sum(cleared.get(draw, ())))
-        writing.set(writing.path(EXPIRES_AT), writing.value(_expires_at_s(self.draws, now, leases)))
+        writing.set(writing.path(EXPIRES_AT), writing.value(microseconds(now + KEPT) // 1_000_000))
         return writing
 
     def clear(self, table: str, item: Item, now: datetime) -> Action:
@@ -152,11 +161,20 @@ class Counters:
 
 
 def grouped(draws: Iterable[Draw]) -> list[Counters]:
-    """Put together what is in one item: the draws of each scope on each bucket."""
+    """Put together what is in one item."""
     together: dict[str, list[Draw]] = {}
     for draw in draws:
-        together.setdefault(f"{PARTITION}{short_key((draw.limit.scope.terms, draw.bucket))}", []).append(draw)
+        name = short_key((_shared_by(draw.limit.scope), draw.bucket))
+        together.setdefault(f"{PARTITION}{name}", []).append(draw)
     return [Counters({"pk": name, "sk": "-"}, tuple(each)) for name, each in together.items()]
+
+
+def _shared_by(scope: Scope) -> object:
+    """Say whose item it is: that of each key, say, whatever else the scope asks for. A scope with one bucket
+    has its own: there may be many such, and each would weigh on all.
+    """
+    each = [dimension for dimension, patterns in scope.terms if patterns == ("*",)]
+    return each or scope.terms
 
 
 def _own_name(draw: Draw, moment: datetime) -> str:
@@ -244,13 +262,3 @@ def _join(writing: Writing, draw: Draw, leases: Leases, cleared: int) -> None:
 def _move(writing: Writing, draw: Draw, name: str, change: int) -> None:
     path = writing.path(draw.limit.key, name)
     writing.set(path, f"{path} + {writing.value(change)}")
-
-
-def _expires_at_s(draws: Sequence[Draw], now: datetime, leases: Leases) -> int:
-    ends = (
-        leases[draw.limit.unit]
-        if draw.limit.counts_members
-        else leaves_at(draw.limit, slot_number_at(draw.limit, now))
-        for draw in draws
-    )
-    return microseconds(max(ends) + KEPT) // 1_000_000

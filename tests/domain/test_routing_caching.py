@@ -1,8 +1,10 @@
 """The key of the cache: the same for whoever asks the same, another for any difference that may matter."""
 
 import json
+import re
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,6 +35,11 @@ ASKED: dict[str, Any] = {
     "metadata": {"user_id": '{"device_id":"d1","session_id":"s1"}'},
     "tools": [{"name": "Bash", "input_schema": {"type": "object", "properties": {}}}],
 }
+
+RECORDED = [
+    Path(__file__).parents[1] / "recorded" / "claude_code" / f"{name}.json"
+    for name in ("01_headless_turn1_auth_token", "02_headless_turn2_tool_result", "07_subagent")
+]
 
 texts = st.text(st.characters(codec="utf-8"), max_size=8)
 leaves = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts
@@ -138,6 +145,22 @@ def test_what_the_model_may_see_counts(path: tuple[str | int, ...], value: objec
 )
 def test_what_identifies_a_session_or_a_machine_does_not(path: tuple[str | int, ...], value: object) -> None:
     assert key_of(asked_with(path, value)) == key_of(ASKED)
+
+
+@pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.stem)
+def test_the_same_question_from_another_session_and_machine_is_the_same(path: Path) -> None:
+    text = json.dumps(json.loads(path.read_text())["body"])
+    key = cache_key(QUESTION, text.encode())
+    assert key is not None
+    for pattern, other in (
+        (r'(device_id\\":\\")[0-9a-f]+', r"\g<1>0000"),
+        (r'(session_id\\":\\")[0-9a-f-]+', r"\g<1>1111"),
+        (r"cc_version=[0-9.]+[0-9a-f]*;", "cc_version=9.9.9.abc;"),
+    ):
+        changed, count = re.subn(pattern, other, text)
+        assert count == 1
+        assert cache_key(QUESTION, changed.encode()) == key
+    assert cache_key(QUESTION, text.replace("You are", "You were", 1).encode()) != key
 
 
 def test_the_billing_line_is_found_in_a_system_prompt_of_one_text_too() -> None:

@@ -16,6 +16,7 @@ from farebox.domain.record import Outcome
 from farebox.domain.routing.caching import CacheStatus
 from farebox.domain.usage import Usage
 from farebox.gateway.caching.cache import AnswerCache
+from farebox.gateway.caching.question import BODY_BYTES_MAX
 from farebox.gateway.caching.recording import Room
 from farebox.http.data_plane import DataPlane
 from tests.gateway.peers import USED, CountingRandomness
@@ -471,6 +472,14 @@ async def test_a_body_that_can_be_read_two_ways_passes_by_the_cache(tmp_path: Pa
         assert stage.cache.calls == []
 
 
+async def test_a_question_that_is_too_large_passes_by_the_cache(tmp_path: Path) -> None:
+    async with a_stage(tmp_path, caching()) as stage:
+        stage.plane = DataPlane(stage.gateway, CountingRandomness(), body_bytes_max=2 * BODY_BYTES_MAX)
+        text = "x" * BODY_BYTES_MAX
+        assert [status(await ask(stage, asking(text))) for _ in range(2)] == ["DISABLED", "DISABLED"]
+        assert status(await ask(stage, asking(text[: BODY_BYTES_MAX - 500]))) == "MISS"
+
+
 async def test_a_client_that_leaves_while_the_cache_is_asked_is_one_row(tmp_path: Path) -> None:
     async with a_stage(tmp_path, caching()) as stage:
         await ask(stage)
@@ -507,3 +516,14 @@ async def test_neither_question_nor_credential_is_kept_with_an_answer(tmp_path: 
         assert b"The answer." in entry.body
         for secret in (canary, SECRET, stage.keys["alice"]):
             assert secret.encode() not in repr(entry).encode() + key + data
+
+
+async def test_an_answer_that_a_budget_shortened_is_not_given_to_who_asks_for_all(tmp_path: Path) -> None:
+    budget = {"name": "b", "period": "day", "usd": "0.1", "clamp": True}
+    body = asking(stream=False, max_tokens=32_000)
+    async with a_stage(tmp_path, caching(budgets=[budget])) as stage:
+        replying(stage, json_message(usage=USED))
+        told = await ask(stage, body)
+        assert told.header("x-farebox-max-tokens") is not None
+        assert stage.cache.calls == ["get"]
+        assert status(await ask(stage, body)) == "MISS"

@@ -204,6 +204,38 @@ def test_a_body_above_the_limit_is_too_large(laptop: Laptop, client: anthropic.A
     assert len(laptop.upstream.requests) == seen
 
 
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_an_answer_of_the_cache_reads_like_a_new_one(
+    laptop: Laptop, client: anthropic.Anthropic, is_stream: bool
+) -> None:
+    seen = len(laptop.upstream.requests)
+    asked: dict[str, Any] = {
+        "model": MODEL,
+        "max_tokens": 100,
+        "messages": [{"role": "user", "content": "The same again."}],
+        "extra_headers": {"x-portkey-cache": "simple"},
+    }
+    told = []
+    for _ in range(2):
+        if is_stream:
+            with client.messages.stream(**asked) as stream:
+                told.append((stream.get_final_message(), stream.response.headers))
+        else:
+            raw = client.messages.with_raw_response.create(**asked)
+            told.append((raw.parse(), raw.headers))
+    (first, first_headers), (again, again_headers) = told
+    assert [headers["x-portkey-cache-status"] for headers in (first_headers, again_headers)] == [
+        "MISS",
+        "HIT",
+    ]
+    assert again == first
+    assert again.usage.output_tokens == USED["output_tokens"]
+    assert len(laptop.upstream.requests) == seen + 1
+    row = newest_row(laptop)
+    assert (row["outcome"], row["cost_usd"], row["attempts"]) == ("cached", "0", 0)
+    assert Decimal(row["saved_usd"]) == cost_usd(USED)
+
+
 def test_an_unknown_route_is_not_found(client: anthropic.Anthropic) -> None:
     with pytest.raises(anthropic.NotFoundError, match="no route"):
         client.post("/v2/nothing", cast_to=object, body={})

@@ -13,7 +13,7 @@ from farebox.providers.base import Call
 from farebox.wire.headers import find, upstream_query
 from farebox.wire.http import Headers
 
-BODY_BYTES_MAX = 4 * 1024 * 1024
+BODY_BYTES_MAX = 2 * 1024 * 1024
 """A larger question is not asked: to put it in order would hold everybody else up."""
 
 _ON = frozenset(("true", "simple", "semantic"))

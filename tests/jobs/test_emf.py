@@ -10,12 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from farebox.domain.budget.alert import Crossing
-from farebox.domain.event import BudgetThresholdCrossed, RequestFinished
+from farebox.domain.event import BreakerMoved, BudgetThresholdCrossed, RequestFinished
 from farebox.domain.record import Outcome, RequestRecord
+from farebox.domain.routing.breaker import BreakerKey, BreakerState
 from farebox.domain.routing.caching import CacheStatus
 from farebox.domain.usage import CostStatus, Usage
 from farebox.jobs.emf import DIRECTIVES, NAMESPACE, UNITS, VALUES_MAX, EmfMetrics
-from tests.support.builders import NOON, a_budget, a_record
+from tests.support.builders import NOON, a_budget, a_record, an_attempt
 
 KNOWN = frozenset({"claude-sonnet-4-5"})
 
@@ -93,7 +94,31 @@ def test_a_finished_request_is_one_line_with_everything_that_is_measured() -> No
         "charged_usd": 0.0025,
         "overrun_usd": 0.001,
     }
-    assert set(UNITS) - set(line) == {"cache_hits", "cache_misses", "saved_usd"}
+    elsewhere = {"cache_hits", "cache_misses", "saved_usd", "failed_attempts", "breakers_opened"}
+    assert set(UNITS) - set(line) == elsewhere
+
+
+def test_attempts_that_failed_are_counted_where_there_are_some() -> None:
+    failed = an_attempt(status=529, reason="status 529")
+    [line] = lines_of(a_record(attempts=(failed, failed, an_attempt())))
+    assert line["failed_attempts"] == 2
+
+
+def test_a_circuit_breaker_that_opens_is_a_line_of_its_own() -> None:
+    written: list[str] = []
+    metrics = EmfMetrics(written.append, "prod", KNOWN)
+    for model, state in (
+        ("claude-sonnet-4-5", BreakerState.OPEN),
+        ("of-a-caller", BreakerState.OPEN),
+        ("claude-sonnet-4-5", BreakerState.CLOSED),
+    ):
+        metrics(BreakerMoved(BreakerKey("first", model, "eu"), state, NOON))
+    lines = [json.loads(line) for line in written]
+    assert [broken_rules(line) for line in lines] == [[], []]
+    assert [(line["provider"], line["model"], line["breakers_opened"]) for line in lines] == [
+        ("first", "claude-sonnet-4-5", 1),
+        ("first", "other", 1),
+    ]
 
 
 def test_what_the_cache_was_is_measured_where_it_was_asked() -> None:

@@ -13,10 +13,11 @@ from typing import TypeAlias
 
 import msgspec
 
-from farebox.domain.event import Event, RequestFinished
+from farebox.domain.event import BreakerMoved, Event, RequestFinished
 from farebox.domain.money import PICODOLLARS_PER_USD
 from farebox.domain.price import normalised_model
 from farebox.domain.record import Outcome, RequestRecord
+from farebox.domain.routing.breaker import BreakerKey, BreakerState
 from farebox.domain.routing.caching import CacheStatus
 from farebox.domain.usage import CostStatus
 from farebox.ports import Clock
@@ -41,6 +42,8 @@ UNITS: Mapping[str, str] = {
     "throttled": _COUNT,
     "unpriced": _COUNT,
     "cold_starts": _COUNT,
+    "failed_attempts": _COUNT,
+    "breakers_opened": _COUNT,
     "cache_hits": _COUNT,
     "cache_misses": _COUNT,
     "ttft_ms": _MS,
@@ -67,6 +70,11 @@ DIRECTIVES: Directives = (
     (("stage", "workspace"), BY_WORKSPACE),
 )
 """Which metrics there are by which dimensions. A key, user or session is never one."""
+
+BREAKER_DIRECTIVES: Directives = (
+    (("stage",), ("breakers_opened",)),
+    (("stage", "provider", "model"), ("breakers_opened",)),
+)
 
 JOB_UNITS: Mapping[str, str] = dict.fromkeys(
     (
@@ -115,13 +123,24 @@ class EmfMetrics:
         self._is_first = counts_cold_start
 
     def __call__(self, event: Event) -> None:
-        """Write the metrics of a finished request."""
+        """Write the metrics of a finished request, or of a circuit breaker that opened."""
+        if isinstance(event, BreakerMoved) and event.state is BreakerState.OPEN:
+            self._write(emf_line(self._opened(event.key), event.at, BREAKER_DIRECTIVES))
         if not isinstance(event, RequestFinished):
             return
         record = event.record
         told = Told(self._dimensions(record), metrics_of(record, is_cold_start=self._is_first))
         self._is_first = False
         self._write(emf_line(told, _ended_at(record)))
+
+    def _opened(self, key: BreakerKey) -> Told:
+        model = normalised_model(key.model)
+        dimensions = {
+            "stage": _clean(self._stage),
+            "provider": self._capped("provider", key.provider),
+            "model": self._capped("model", model if model in self._known_models else OTHER),
+        }
+        return Told(dimensions, {"breakers_opened": 1})
 
     def _dimensions(self, record: RequestRecord) -> dict[str, str]:
         return {
@@ -187,6 +206,9 @@ def metrics_of(record: RequestRecord, *, is_cold_start: bool) -> dict[str, float
         "charged_usd": record.charged_picodollars / PICODOLLARS_PER_USD,
         "overrun_usd": record.overrun_picodollars / PICODOLLARS_PER_USD,
     }
+    failed = sum(attempt.reason is not None for attempt in record.attempts)
+    if failed:
+        metrics["failed_attempts"] = failed
     if record.ttft_ms is not None:
         metrics["ttft_ms"] = record.ttft_ms
     if record.cache_status is not CacheStatus.DISABLED:  # a metric is paid for, and most have no cache

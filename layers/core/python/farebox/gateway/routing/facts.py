@@ -9,6 +9,7 @@ import msgspec
 from farebox.domain.plan import Caller
 from farebox.domain.routing.query import Facts
 from farebox.gateway.incoming import IncomingRequest
+from farebox.wire.http import Headers
 from farebox.wire.messages import MessagesHead
 from farebox.wire.request_body.top_level import JsonObject
 
@@ -22,8 +23,31 @@ def facts_of(request: IncomingRequest, head: MessagesHead, caller: Caller) -> Fa
         metadata=caller.metadata,
         params=_Params(head.fields),
         pathname=_PATHNAMES.get(request.operation, "/v1/messages"),
-        headers={name.decode("latin-1"): value.decode("latin-1") for name, value in request.headers},
+        headers=_Headers(request.headers),
     )
+
+
+class _Headers(Mapping[str, str]):
+    """The headers by name in lower case, of which most requests are asked for none either."""
+
+    def __init__(self, headers: Headers) -> None:
+        self._headers = headers
+        self._read: dict[str, str] | None = None
+
+    def __getitem__(self, name: str) -> str:
+        return self._by_name[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._by_name)
+
+    def __len__(self) -> int:
+        return len(self._by_name)
+
+    @property
+    def _by_name(self) -> dict[str, str]:
+        if self._read is None:
+            self._read = {name.decode("latin-1"): value.decode("latin-1") for name, value in self._headers}
+        return self._read
 
 
 class _Params(Mapping[str, object]):

@@ -73,6 +73,8 @@ class GatewayStack(Stack):
 
     def _proxy(self, storage: StorageStack) -> Function:
         limits = {"FAREBOX_MAX_BODY_BYTES": str(PROXY_BODY_BYTES_MAX)}
+        if self.options.trusted_hosts:
+            limits["FAREBOX_TRUSTED_HOSTS"] = ",".join(self.options.trusted_hosts)
         libraries = self._layer(
             "ProxyLayer",
             dependency_layer("proxy.txt", self.options.bundle_platform),

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 
+from farebox.domain.routing.hosts import pattern_fault
+
 LAMBDA_PLATFORM = "lambda"
 HOST_PLATFORM = "host"
 LOG_DAYS = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288)
@@ -45,6 +47,7 @@ class Options:
     job_concurrency: int = 5
     concurrency_quota: int = 1_000
     bucket_shards: int = 8
+    trusted_hosts: tuple[str, ...] = ()
     log_days: int = 30
     bundle_platform: str = LAMBDA_PLATFORM
 
@@ -84,6 +87,14 @@ def _whole(low: int, high: int) -> Callable[[object], int]:
         return int(text)
 
     return read
+
+
+def _host(value: object) -> str:
+    text = str(value)
+    fault = pattern_fault(text)
+    if fault is not None:
+        raise OptionInvalid(f"must be hosts, one of which {fault}")
+    return text
 
 
 def _log_days(value: object) -> int:
@@ -166,6 +177,10 @@ OPTIONS: Mapping[str, Option] = {
     ),
     "bucket_shards": Option(
         _whole(1, 64), "Shards of a bucket where everybody's requests meet, from its next window on"
+    ),
+    "trusted_hosts": Option(
+        _list_of(_host),
+        "Hosts that a `custom_host` may lead to although their addresses are private",
     ),
     "log_days": Option(_log_days, "How long logs are kept"),
     "bundle_platform": Option(

@@ -22,6 +22,7 @@ STAGES: dict[str, dict[str, object]] = {
         "alert_emails": "finance@example.com",
         "alert_webhooks": "https://alerts.example.com/farebox",
         "tags": {"team": "platform"},
+        "trusted_hosts": "*.models.corp.example",
     },
 }
 

@@ -48,6 +48,12 @@ def test_the_proxy_streams_on_our_runtime_and_refuses_what_lambda_would(dev: Clo
     assert (url["InvokeMode"], url["Qualifier"]) == ("RESPONSE_STREAM", "live")
 
 
+def test_the_proxy_alone_trusts_hosts_that_the_operator_names(dev: Cloud, prod: Cloud) -> None:
+    told = [load_settings(variables(*each)).trusted_hosts for each in ((dev, "proxy"), (prod, "proxy"))]
+    assert told == [(), ("*.models.corp.example",)]
+    assert "FAREBOX_TRUSTED_HOSTS" not in variables(prod, "admin")
+
+
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_nothing_told_to_a_function_is_a_secret(prod: Cloud, name: str) -> None:
     said = json.dumps(function(prod, name)["Environment"])

@@ -64,6 +64,7 @@ def test_production_keeps_its_data_unless_told_otherwise() -> None:
         ({"alert_emails": "finance"}, "context alert_emails: must be an e-mail address, not 'finance'"),
         ({"alert_webhooks": "http://example.com"}, "context alert_webhooks: must be an https URL"),
         ({"alert_webhooks": 3}, "context alert_webhooks: must be a list"),
+        ({"trusted_hosts": "*.com"}, "context trusted_hosts: must be hosts, one of which covers a whole top"),
         ({"account": "000000000000"}, "context account and region: set both or neither"),
         ({"keep_data": "perhaps"}, "context keep_data: must be true or false"),
         ({"tags": "team"}, "context tags: must be an object of texts"),

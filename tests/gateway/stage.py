@@ -16,6 +16,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from farebox.adapters.clouds.credentials import ProviderCredentials, sts_origin
 from farebox.adapters.local.event_bus import LocalEventBus
 from farebox.adapters.local.rate_limits import LocalRateLimits
 from farebox.adapters.local.secrets import LocalSecrets
@@ -229,12 +230,14 @@ def _wired(
     prices = PriceData().book()
     environment = {"SECRET": SECRET}
     breakers = CircuitBreakers(store.breakers, events, clock)
-    providers = Providers(transport, {"demo": DemoTransport()}, Timeouts())
+    providers = Providers(transport, {"demo": DemoTransport()}, Timeouts(), clock)
     gateway = Gateway(
         keys=store.keys,
         policies=store.policies,
         ledger=ledger,
-        secrets=LocalSecrets(environment),
+        credentials=ProviderCredentials(
+            LocalSecrets(environment), None, transport=transport, clock=clock, sts_origin=sts_origin({})
+        ),
         providers=providers,
         prices=prices,
         settler=Settler(ledger, events, leases, prices, inputs, backlog, status_of),

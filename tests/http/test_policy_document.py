@@ -18,7 +18,8 @@ providers:
     base_url: https://api.anthropic.com
     models: ["claude-*"]
     prices: {multiplier: 0.9}
-  - {slug: bedrock-prod, type: bedrock}
+  - {slug: bedrock-prod, type: bedrock, region: eu-central-1}
+  - {slug: azure-prod, type: foundry, credential: "env:AZURE_KEY"}
 workspaces:
   - {slug: platform, config: resilient, providers: [anthropic-prod, bedrock-prod], models: ["claude-*"],
      allow_config_override: false}
@@ -53,7 +54,16 @@ def test_the_example_becomes_pieces_in_normal_form() -> None:
             },
         ),
         Piece(
-            "provider", "bedrock-prod", {"slug": "bedrock-prod", "type": "bedrock", "credential": "aws"}, 1
+            "provider",
+            "bedrock-prod",
+            {"slug": "bedrock-prod", "type": "bedrock", "credential": "aws", "region": "eu-central-1"},
+            1,
+        ),
+        Piece(
+            "provider",
+            "azure-prod",
+            {"slug": "azure-prod", "type": "foundry", "credential": "env:AZURE_KEY"},
+            2,
         ),
         Piece(
             "workspace",
@@ -103,7 +113,7 @@ def test_the_example_becomes_pieces_in_normal_form() -> None:
         ),
     )
     assert document.warnings == (
-        "providers[1].type: this version does not serve 'bedrock' and refuses its requests",
+        "providers[2].type: this version does not serve 'foundry' and refuses its requests",
     )
     assert document.places[("key", "platform/alice")] == "keys[0]"
 

@@ -11,6 +11,7 @@ from farebox.domain.errors import UpstreamStatusUnusable
 from farebox.providers.base import MESSAGES, Call
 from farebox.providers.registry import Providers
 from farebox.wire.http import Headers, HttpAnswer, HttpRequest, Timeouts
+from tests.support.builders import FixedClock
 
 SPEC = ProviderSpec("main", "anthropic", "env:KEY", base_url="https://api.example")
 CALL = Call(MESSAGES, b"", [], b"{}", False, None, "sk-ant-api03-x", None)
@@ -51,7 +52,7 @@ class OneAnswer:
 async def test_a_status_that_answers_nothing_is_a_fault_and_ends_the_connection(status: int) -> None:
     answer = Answer(status, [(b"location", b"https://elsewhere.example")])
     with pytest.raises(UpstreamStatusUnusable) as raised:
-        await Providers(OneAnswer(answer), {}, Timeouts()).send(SPEC, CALL)
+        await Providers(OneAnswer(answer), {}, Timeouts(), FixedClock()).send(SPEC, CALL)
     assert (raised.value.host, raised.value.status) == ("api.example", status)
     assert (raised.value.dispatched, answer.is_closed) == (False, True)
 
@@ -59,5 +60,5 @@ async def test_a_status_that_answers_nothing_is_a_fault_and_ends_the_connection(
 @pytest.mark.parametrize("status", [200, 299, 400, 429, 529, 599])
 async def test_any_other_status_is_the_providers_word(status: int) -> None:
     answer = Answer(status)
-    assert await Providers(OneAnswer(answer), {}, Timeouts()).send(SPEC, CALL) is answer
+    assert await Providers(OneAnswer(answer), {}, Timeouts(), FixedClock()).send(SPEC, CALL) is answer
     assert not answer.is_closed

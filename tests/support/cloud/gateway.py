@@ -10,6 +10,7 @@ from typing import Any
 from farebox.adapters.aws.dynamodb.client import DynamoClient
 from farebox.adapters.aws.store import DynamoStore
 from farebox.adapters.clock import SystemRandomness
+from farebox.adapters.clouds.credentials import ProviderCredentials, sts_origin
 from farebox.adapters.local.event_bus import LocalEventBus
 from farebox.adapters.local.secrets import LocalSecrets
 from farebox.adapters.price_data import PriceData
@@ -71,7 +72,13 @@ def wired_over(
         ledger=store.ledger,
         rate_limiter=store.rate_limits,
         breakers=store.breakers,
-        secrets=LocalSecrets({CREDENTIAL_NAME: PROVIDER_SECRET}),
+        credentials=ProviderCredentials(
+            LocalSecrets({CREDENTIAL_NAME: PROVIDER_SECRET}),
+            None,
+            transport=transport,
+            clock=clock,
+            sts_origin=sts_origin({}),
+        ),
         events=events or LocalEventBus([]),
         transport=transport,
         clock=clock,

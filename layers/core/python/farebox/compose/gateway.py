@@ -21,6 +21,7 @@ from farebox.gateway.routing.trying.sending import Sender
 from farebox.gateway.settle import Settler
 from farebox.ports import (
     Clock,
+    Credentials,
     EventBus,
     Keys,
     Ledger,
@@ -28,7 +29,6 @@ from farebox.ports import (
     Randomness,
     RateLimiter,
     ResponseCache,
-    Secrets,
 )
 from farebox.ports.breakers import Breakers
 from farebox.providers.demo.transport import DemoTransport
@@ -45,7 +45,7 @@ class GatewayPorts:
     ledger: Ledger
     rate_limiter: RateLimiter
     breakers: Breakers
-    secrets: Secrets
+    credentials: Credentials
     events: EventBus
     transport: Transport
     clock: Clock
@@ -70,7 +70,7 @@ def wire_gateway(
 ) -> WiredGateway:
     """Wire the pipeline. `status_of` gives the HTTP status that an exception is answered with."""
     inputs = KnownInputs()
-    providers = Providers(ports.transport, {"demo": DemoTransport()}, _timeouts(settings))
+    providers = Providers(ports.transport, {"demo": DemoTransport()}, _timeouts(settings), ports.clock)
     lease_ms = settings.hold_lease_s * 1000
     leases, backlog = Leases(ports.ledger, ports.clock, lease_ms), Backlog(ports.ledger)
     cache = AnswerCache(ports.cache, ports.clock, max_age_s=settings.cache_max_age_s)
@@ -78,7 +78,7 @@ def wire_gateway(
         keys=ports.keys,
         policies=ports.policies,
         ledger=ports.ledger,
-        secrets=ports.secrets,
+        credentials=ports.credentials,
         providers=providers,
         prices=prices,
         settler=Settler(ports.ledger, ports.events, leases, prices, inputs, backlog, status_of),

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from farebox.adapters.clock import SystemClock, SystemRandomness
+from farebox.adapters.clouds.aws_profile import own_credentials
+from farebox.adapters.clouds.credentials import ProviderCredentials, sts_origin
 from farebox.adapters.local.event_bus import LocalEventBus
 from farebox.adapters.local.rate_limits import LocalRateLimits
 from farebox.adapters.local.secrets import LocalSecrets
@@ -80,7 +82,7 @@ def open_local(
             ledger=store.ledger,
             breakers=store.breakers,
             rate_limiter=LocalRateLimits(store.database),
-            secrets=LocalSecrets(environment),
+            credentials=_credentials(environment, transport, clock),
             events=events,
             transport=transport,
             clock=clock,
@@ -110,6 +112,18 @@ def open_local(
 
 def _transport(settings: Settings) -> Http1Transport:
     return Http1Transport(ssl.create_default_context(), chosen_hosts=AddressRule(settings.trusted_hosts))
+
+
+def _credentials(
+    environment: Mapping[str, str], transport: Http1Transport, clock: SystemClock
+) -> ProviderCredentials:
+    return ProviderCredentials(
+        LocalSecrets(environment),
+        own_credentials(environment, transport, clock),
+        transport=transport,
+        clock=clock,
+        sts_origin=sts_origin(environment),
+    )
 
 
 def _event_bus(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Set
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from fnmatch import fnmatchcase
 
@@ -11,12 +11,17 @@ from farebox.domain.budget import Budget, OnExhausted
 from farebox.domain.budget.brake import Brake
 from farebox.domain.budget.rate_limit import RateLimit
 from farebox.domain.price import PriceOverride
+from farebox.domain.price.model_names import bedrock_id, plain_name, region_profile, vertex_id
 from farebox.domain.routing.saved import RoutingConfig
 
 CALLER_CREDENTIAL = "caller"
+AWS_CREDENTIAL = "aws"
+GOOGLE_CREDENTIAL = "google"
 DEMO_TYPE = "demo"
+AWS_TYPES = ("bedrock", "anthropic-aws")
 DEFAULT_ORGANISATION = "default"
 DEFAULT_WORKSPACE = "default"
+ANTHROPIC_BASE_URL = "https://api.anthropic.com"
 
 PROVIDER_TYPES = (
     "anthropic",
@@ -31,6 +36,40 @@ PROVIDER_TYPES = (
     "openai-compatible",
     DEMO_TYPE,
 )
+
+
+CLOUD_FIELDS: Mapping[str, tuple[str, ...]] = {
+    "role_arn": AWS_TYPES,
+    "external_id": AWS_TYPES,
+    "endpoint": ("bedrock",),
+    "inference_profile": ("bedrock",),
+    "model_ids": ("bedrock", "vertex", "foundry"),
+    "pass_betas": ("bedrock", "vertex", "foundry", "anthropic-aws"),
+}
+"""Settings that mean something to these types of providers alone."""
+
+ROLE_ARN = r"^arn:aws[a-z-]*:iam::\d{12}:role/\S+$"
+
+
+@dataclass(frozen=True, slots=True)
+class CloudSettings:
+    """What the clouds need besides. Each provider type knows which of these it has; see docs/providers.md.
+
+    `model_ids` says what a model is called there, such as the ARN of an application inference profile, by its
+    plain name. `pass_betas` are let through beyond those that the provider is known to take.
+    """
+
+    role_arn: str | None = None
+    external_id: str | None = None
+    endpoint: str | None = None
+    inference_profile: str | None = None
+    project: str | None = None
+    audience: str | None = None
+    service_account: str | None = None
+    resource: str | None = None
+    workspace_id: str | None = None
+    model_ids: Mapping[str, str] = field(default_factory=dict)
+    pass_betas: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +88,7 @@ class ProviderSpec:
     region: str | None = None
     prices: PriceOverride | None = None
     is_host_chosen: bool = False
+    cloud: CloudSettings = field(default_factory=CloudSettings)
 
     @property
     def uses_caller_credential(self) -> bool:
@@ -59,6 +99,47 @@ class ProviderSpec:
     def has_own_credential(self) -> bool:
         """Whether farebox keeps a credential for this provider."""
         return self.credential != CALLER_CREDENTIAL
+
+    def model_id(self, model: str) -> str:
+        """Give what this provider calls a model: as configured, else as its platform writes it."""
+        configured = self.cloud.model_ids.get(model) or self.cloud.model_ids.get(plain_name(model))
+        if configured is not None:
+            return configured
+        if self.type == "bedrock":
+            return bedrock_id(model, self._inference_profile)
+        if self.type == "vertex":
+            return vertex_id(model)
+        is_foreign = self.type == "anthropic" and self.base_url not in (None, ANTHROPIC_BASE_URL)
+        return model if is_foreign else plain_name(model)
+
+    @property
+    def _inference_profile(self) -> str:
+        usual = "none" if self.cloud.endpoint == "mantle" else region_profile(self.region or "")
+        return self.cloud.inference_profile or usual
+
+    def model_behind(self, model: str) -> str:
+        """Give the plain name of a model of this provider, also where the id is one that was configured."""
+        configured = (name for name, there in self.cloud.model_ids.items() if there == model)
+        return next(configured, plain_name(model))
+
+
+def read_cloud(document: Mapping[str, object]) -> CloudSettings:
+    """Read what a provider's checked document says of its cloud."""
+    found = {each.name: document[each.name] for each in fields(CloudSettings) if each.name in document}
+    plain = {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
+    return CloudSettings(**plain)  # type: ignore[arg-type]  # it was checked when it was written
+
+
+def cloud_fault(kind: str, named: Set[str], *, region: str | None) -> str | None:
+    """Say what is wrong with the settings that a provider names; None where nothing is."""
+    for name, kinds in CLOUD_FIELDS.items():
+        if name in named and kind not in kinds:
+            return f"{name} goes with {' and '.join(kinds)} only, not with '{kind}'"
+    if kind in AWS_TYPES and region is None:
+        return f"region is required for type '{kind}', such as eu-central-1"
+    if "external_id" in named and "role_arn" not in named:
+        return "external_id goes with a role_arn"
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,12 +202,34 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One provider to try, and the model id it is asked for."""
+    """One provider to try, and the model it is asked for, as the caller writes it."""
 
     provider: ProviderSpec
     model: str
+
+    @property
+    def model_id(self) -> str:
+        """What the provider calls the model."""
+        return self.provider.model_id(self.model)
+
+    @property
+    def priced_model(self) -> str:
+        """What the price depends on: the provider's own id, which says whether it is a regional one; of an
+        application inference profile, which says nothing, the model behind it.
+        """
+        return self.model_name if self.model_id.startswith("arn:") else self.model_id
+
+    @property
+    def model_name(self) -> str:
+        """What budgets and reports call it, on whatever cloud it runs."""
+        return self.provider.model_behind(self.model)
 
 
 def admits(patterns: tuple[str, ...], value: str) -> bool:
     """Say whether a value passes an allow-list of globs; an empty list admits everything."""
     return not patterns or any(fnmatchcase(value, pattern) for pattern in patterns)
+
+
+def admits_model(patterns: tuple[str, ...], model: str) -> bool:
+    """Say whether a model passes an allow-list, as it is written or by its plain name."""
+    return admits(patterns, model) or admits(patterns, plain_name(model))

@@ -18,6 +18,7 @@ from farebox.domain.config import (
     Policy,
     ProviderSpec,
     Workspace,
+    read_cloud,
 )
 from farebox.domain.errors import ConfigInvalid
 from farebox.domain.money import picodollars_from_usd
@@ -268,6 +269,7 @@ def _provider(slug: str, document: Document) -> ProviderSpec:
         base_url=_optional_text(document, "base_url"),
         models=_texts(document, "models"),
         region=_optional_text(document, "region"),
+        cloud=read_cloud(document),
         prices=read_override(document.get("prices"), "prices"),
     )
 

@@ -29,7 +29,7 @@ from farebox.gateway.routing.relay import answer_headers, breaks_off, is_event_s
 from farebox.gateway.routing.trying.sending import outgoing_call
 from farebox.gateway.settle import Settler
 from farebox.gateway.stream import Answer, MeteredStream
-from farebox.ports import Clock, Keys, Ledger, Policies, Randomness, Secrets
+from farebox.ports import Clock, Credentials, Keys, Ledger, Policies, Randomness
 from farebox.providers.registry import Providers
 from farebox.wire.http import Headers, HttpAnswer
 from farebox.wire.limit_headers import with_limits
@@ -43,7 +43,7 @@ class Gateway:
     keys: Keys
     policies: Policies
     ledger: Ledger
-    secrets: Secrets
+    credentials: Credentials
     providers: Providers
     prices: PriceBook
     settler: Settler
@@ -85,7 +85,7 @@ class Gateway:
         lookup: Lookup | None = None
         while (option := await attempts.next()) is not None:
             try:
-                call = await outgoing_call(journal.request, option, plan.caller, self.secrets)
+                call = await outgoing_call(journal.request, option, plan.caller, self.credentials)
                 admission = await self.limits.admit(plan.request_id, option, admission, journal.spent)
                 journal.admission = admission
                 lookup = await self.cache.look_up(option, call, journal, lookup)
@@ -142,7 +142,7 @@ class Gateway:
         body = await request.read_body()
         head = read_head(body)
         plan = self._resolved(request, body, head, caller, policy)
-        source = await count_at_targets(plan, request, self.providers, self.secrets)
+        source = await count_at_targets(plan, request, self.providers, self.credentials)
         headers = answer_headers(source.headers, caller, request)
         return Answer(source.status, headers, await read_whole(source))
 

@@ -14,10 +14,11 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from farebox.domain.budget import DIMENSIONS, TOKEN_CLASSES
 from farebox.domain.budget.brake import AGENT, SESSION, Cap
-from farebox.domain.config import CALLER_CREDENTIAL, PROVIDER_TYPES
+from farebox.domain.config import CALLER_CREDENTIAL, PROVIDER_TYPES, ROLE_ARN, cloud_fault
 from farebox.domain.errors import ConfigInvalid
 from farebox.domain.money import picodollars_from_usd, usd_text
 from farebox.domain.price import read_override
+from farebox.domain.price.model_names import INFERENCE_PROFILES
 from farebox.domain.routing.hosts import is_metadata, pattern_fault
 from farebox.http.moments import read_moment, utc_text
 
@@ -156,6 +157,10 @@ def _host_pattern(value: str) -> str:
     return value
 
 
+def _inference_profile(value: str) -> str:
+    return _one_of(value, INFERENCE_PROFILES)
+
+
 def _moment(value: str) -> str:
     return utc_text(read_moment(value))
 
@@ -217,6 +222,14 @@ class ProviderSection(Section):
     allow_plain_http: bool = False
     region: Pattern | None = None
     models: list[Pattern] = Field(default_factory=list)
+    role_arn: Annotated[str, Field(pattern=ROLE_ARN)] | None = None
+    external_id: Annotated[str, Field(min_length=2, max_length=1_224)] | None = None
+    endpoint: Literal["invoke", "messages", "mantle"] | None = None
+    inference_profile: (
+        Annotated[str, AfterValidator(lambda value: _one_of(value, INFERENCE_PROFILES))] | None
+    ) = None
+    model_ids: dict[Pattern, Pattern] = Field(default_factory=dict)
+    pass_betas: list[Pattern] = Field(default_factory=list)
     prices: Annotated[Prices, AfterValidator(lambda value: _readable_prices(value))] | None = None
 
     @model_validator(mode="before")
@@ -234,6 +247,9 @@ class ProviderSection(Section):
         fitting = _CREDENTIAL_TYPES.get(self.credential)
         if fitting is not None and self.type not in fitting:
             raise ValueError(f"credential '{self.credential}' fits only {' and '.join(fitting)}")
+        fault = cloud_fault(self.type, self.model_fields_set, region=self.region)
+        if fault is not None:
+            raise ValueError(fault)
         parts = urlsplit(self.base_url or "")
         if parts.scheme == "http" and not self.allow_plain_http and not _is_loopback(parts.hostname or ""):
             raise ValueError(

@@ -13,11 +13,12 @@ from farebox.domain.budget import Budget, Shortage, Standing, Touch
 from farebox.domain.budget.alert import Crossing
 from farebox.domain.budget.forecast import Spending
 from farebox.domain.budget.rate_limit import Draw, Level, LimitUnit
-from farebox.domain.config import Policy
+from farebox.domain.config import Policy, ProviderSpec
 from farebox.domain.event import Event
 from farebox.domain.identity import AdminKey, GatewayKey
 from farebox.domain.record import RequestRecord
 from farebox.domain.routing.caching import CacheEntry
+from farebox.wire.sigv4 import AwsCredentials
 
 Row = TypeVar("Row")
 
@@ -52,6 +53,16 @@ class Secrets(Protocol):
         """Give the secret behind 'env:NAME' or 'file:PATH', freshly enough that a rotation needs no restart.
 
         Raises `ConfigInvalid` naming the reference (never a value) when there is none.
+        """
+
+
+class Credentials(Protocol):
+    """What a request to a provider is sent with, good now."""
+
+    async def of(self, spec: ProviderSpec) -> str | AwsCredentials:
+        """Give a provider's own credential: what is sent, or what signs. Cheap to call for each attempt.
+
+        Raises `CredentialUnavailable`. Not to be asked for providers with the caller's credential.
         """
 
 

@@ -5,14 +5,14 @@ Source: platform.claude.com/docs/en/api/messages, read 2026-11.
 
 from __future__ import annotations
 
-from farebox.domain.config import ProviderSpec
-from farebox.domain.errors import CredentialMissing
+from farebox.domain.config import ANTHROPIC_BASE_URL, ProviderSpec
+from farebox.domain.errors import ConfigInvalid, CredentialMissing
 from farebox.providers.base import COUNT_TOKENS, Call, split_base_url, with_query
 from farebox.wire.headers import find, upstream_headers
 from farebox.wire.http import HttpRequest
 from farebox.wire.messages import with_model
 
-DEFAULT_BASE_URL = "https://api.anthropic.com"
+DEFAULT_BASE_URL = ANTHROPIC_BASE_URL
 
 _TARGETS = {COUNT_TOKENS: "/v1/messages/count_tokens"}
 
@@ -34,14 +34,14 @@ class AnthropicProvider:
             target=with_query(target, call),
             headers=[
                 *upstream_headers(call.headers),
-                _accept_encoding(call),
+                accept_encoding(call),
                 _credential(spec, call),
             ],
             body=with_model(call.body, call.model) if call.model else call.body,
         )
 
 
-def _accept_encoding(call: Call) -> tuple[bytes, bytes]:
+def accept_encoding(call: Call) -> tuple[bytes, bytes]:
     """Streams come plain, so that events are seen as they pass; anything else may be gzip if the client
     reads it.
     """
@@ -62,6 +62,8 @@ def _credential(spec: ProviderSpec, call: Call) -> tuple[bytes, bytes]:
         if call.caller_credential is None:
             raise CredentialMissing(spec.slug)
         return call.caller_credential.header, call.caller_credential.value
+    if not isinstance(call.secret, str):
+        raise ConfigInvalid("credential", "'aws' signs nothing for Anthropic's own API")
     if call.secret.startswith("sk-ant-oat"):
         return b"authorization", b"Bearer " + call.secret.encode()
     return b"x-api-key", call.secret.encode()

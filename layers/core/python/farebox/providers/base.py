@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
 from farebox.domain.config import ProviderSpec
 from farebox.domain.errors import ConfigInvalid
 from farebox.domain.plan import CallerCredential
 from farebox.wire.headers import upstream_query
-from farebox.wire.http import Headers, HttpRequest, Origin
+from farebox.wire.http import Headers, HttpAnswer, HttpRequest, Origin
+from farebox.wire.sigv4 import AwsCredentials, SigningScope
 
 MESSAGES = "messages"
 COUNT_TOKENS = "count_tokens"
@@ -24,8 +25,8 @@ class Call:
     be rewritten.
 
     `forward_headers` are names of the client's headers that go out as they came, whatever the provider makes
-    of the others. `secret` is the resolved credential of the provider, None where the caller's own travels
-    on.
+    of the others. `secret` is the resolved credential of the provider: what is sent, or what signs. None
+    where the caller's own travels on.
     """
 
     operation: str
@@ -34,7 +35,7 @@ class Call:
     body: bytes
     is_stream: bool
     model: str | None
-    secret: str | None
+    secret: str | AwsCredentials | None
     caller_credential: CallerCredential | None
     forward_headers: tuple[str, ...] = ()
 
@@ -53,6 +54,24 @@ class Provider(Protocol):
 
     def request(self, spec: ProviderSpec, call: Call) -> HttpRequest:
         """Write the upstream request. Raises `CredentialMissing` and `ConfigInvalid`."""
+
+
+@runtime_checkable
+class Translating(Protocol):
+    """What a `Provider` does beside when its answers are not those of the Messages API."""
+
+    async def answer(self, spec: ProviderSpec, call: Call, answer: HttpAnswer) -> HttpAnswer:
+        """Give the answer as the Messages API would have: a message, a stream of its events, a count or an
+        error. Raises `UpstreamFault` as reading the answer does.
+        """
+
+
+@runtime_checkable
+class Signing(Protocol):
+    """What a `Provider` does beside when AWS credentials sign its requests."""
+
+    def signs_for(self, spec: ProviderSpec) -> SigningScope:
+        """Say what a signature is for. Raises `ConfigInvalid`."""
 
 
 def split_base_url(url: str) -> tuple[Origin, str]:

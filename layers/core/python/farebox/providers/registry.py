@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from farebox.domain.config import ProviderSpec
 from farebox.domain.errors import PolicyRefused, UpstreamStatusUnusable
+from farebox.ports import Clock
 from farebox.providers.anthropic import AnthropicProvider
-from farebox.providers.base import Call, Provider
+from farebox.providers.base import Call, Provider, Signing, Translating
+from farebox.providers.clouds.bedrock import BedrockProvider
 from farebox.providers.demo import DemoProvider
 from farebox.wire.headers import with_forwarded
 from farebox.wire.http import HttpAnswer, Timeouts, Transport, is_success
+from farebox.wire.sigv4 import AwsCredentials, Signers
 
 PROVIDERS: Mapping[str, Provider] = {
     "anthropic": AnthropicProvider(),
+    "bedrock": BedrockProvider(),
     "demo": DemoProvider(),
 }
 
@@ -26,6 +30,8 @@ class Providers:
     http: Transport
     transports: Mapping[str, Transport]
     timeouts: Timeouts
+    clock: Clock
+    signers: Signers = field(default_factory=Signers)
 
     def of(self, spec: ProviderSpec) -> Provider:
         """Give the provider of a configured kind. Raises `PolicyRefused` for a kind that this version does
@@ -51,15 +57,19 @@ class Providers:
         Raises as `Transport.send` and `Provider.request` do, and `UpstreamStatusUnusable` for a redirect and
         whatever else answers nothing.
         """
-        request = self.of(spec).request(spec, call)
+        provider = self.of(spec)
+        request = provider.request(spec, call)
         if call.forward_headers:
             headers = with_forwarded(request.headers, call.headers, call.forward_headers)
             request = replace(request, headers=headers)
+        if isinstance(call.secret, AwsCredentials) and isinstance(provider, Signing):
+            scope = provider.signs_for(spec)
+            request = self.signers.signed(request, scope, call.secret, self.clock.now())
         if spec.is_host_chosen:
             request = replace(request, origin=replace(request.origin, is_chosen=True))
         transport = self.transports.get(spec.type, self.http)
         answer = await transport.send(request, timeouts or self.timeouts, silence_ms=silence_ms)
         if is_success(answer.status) or 400 <= answer.status <= 599:
-            return answer
+            return await provider.answer(spec, call, answer) if isinstance(provider, Translating) else answer
         await answer.aclose()
         raise UpstreamStatusUnusable(request.origin.host, answer.status)

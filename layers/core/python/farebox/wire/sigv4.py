@@ -8,12 +8,15 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from urllib.parse import quote
 
 from farebox.wire.http import Headers, HttpRequest
 from farebox.wire.http1.request import host_header
+
+SIGNERS_MAX = 256
+"""More credentials than one process meets, but roles are assumed anew all the time."""
 
 _ALGORITHM = "AWS4-HMAC-SHA256"
 # Whatever stands between us and the service may rewrite these.
@@ -28,6 +31,14 @@ class AwsCredentials:
     secret_access_key: str = field(repr=False)
     session_token: str | None = field(default=None, repr=False)
     expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SigningScope:
+    """What a signature is good for beside its day."""
+
+    region: str
+    service: str
 
 
 class Signer:
@@ -65,6 +76,25 @@ class Signer:
                 key = _hmac(key, part)
             self._derived = (secret, day), key
         return self._derived[1]
+
+
+class Signers:
+    """A signer for each scope and set of credentials that comes along."""
+
+    def __init__(self) -> None:
+        self._signers: dict[tuple[SigningScope, str], Signer] = {}
+
+    def signed(
+        self, request: HttpRequest, scope: SigningScope, credentials: AwsCredentials, now: datetime
+    ) -> HttpRequest:
+        """Give the request with the headers that sign it; `now` is UTC."""
+        place = (scope, credentials.access_key_id)
+        signer = self._signers.get(place)
+        if signer is None:
+            if len(self._signers) >= SIGNERS_MAX:
+                self._signers.clear()
+            signer = self._signers[place] = Signer(scope.region, scope.service)
+        return replace(request, headers=signer.sign(request, credentials, now))
 
 
 def _canonical_request(request: HttpRequest, headers: Headers) -> tuple[str, bytes]:

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from farebox.adapters.aws.services.secrets import ManagedSecrets
+from farebox.adapters.clouds.credentials import ProviderCredentials, sts_origin
 from farebox.adapters.local.event_bus import LocalEventBus
 from farebox.adapters.price_data import PriceData
 from farebox.compose.aws.store import AwsStore, open_store
@@ -94,7 +95,13 @@ def _wire(environment: Mapping[str, str], settings: Settings, write: Callable[[s
             ledger=aws.store.ledger,
             breakers=aws.store.breakers,
             rate_limiter=aws.store.rate_limits,
-            secrets=secrets,
+            credentials=ProviderCredentials(
+                secrets,
+                aws.credentials,
+                transport=aws.transport,
+                clock=aws.clock,
+                sts_origin=sts_origin(environment),
+            ),
             events=events,
             transport=aws.transport,
             clock=aws.clock,

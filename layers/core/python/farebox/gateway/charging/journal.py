@@ -100,7 +100,7 @@ class Journal:
         self.attempts.append(
             Attempt(
                 provider=option.target.provider.slug,
-                model=option.target.model,
+                model=option.target.model_name,
                 status=status,
                 usage=usage,
                 cost_picodollars=cost.picodollars,
@@ -130,7 +130,7 @@ class Journal:
         provider = option.target.provider
         served = Served(
             provider=provider.type,
-            model=option.target.model,
+            model=option.target.priced_model,
             at=at,
             usage=reading.usage if reading else None,
             response_model=fold.model if fold else None,
@@ -197,7 +197,7 @@ class Journal:
             key=key.name,
             user=key.user,
             metadata=self.caller.metadata,
-            model=option.target.model if option else self.model,
+            model=option.target.model_name if option else self.model,
             provider=option.target.provider.slug if option else None,
             session_id=plan.session_id if plan else self.caller.session_id,
             agent_id=self.caller.agent_id,

@@ -8,13 +8,13 @@ from farebox.domain.routing.walk import Course
 from farebox.gateway.incoming import IncomingRequest
 from farebox.gateway.routing.trying.failure import fault_failure, refused_status
 from farebox.gateway.routing.trying.sending import outgoing_call
-from farebox.ports import Secrets
+from farebox.ports import Credentials
 from farebox.providers.registry import Providers
 from farebox.wire.http import HttpAnswer, is_success
 
 
 async def count_at_targets(
-    plan: Plan, request: IncomingRequest, providers: Providers, secrets: Secrets
+    plan: Plan, request: IncomingRequest, providers: Providers, credentials: Credentials
 ) -> HttpAnswer:
     """Ask one target after another until one counts; no target twice, since clients count in bursts.
 
@@ -27,7 +27,7 @@ async def count_at_targets(
             option = plan.option_of(leaf)
             request.handling.provider = option.target.provider.slug
             request.handling.option_path = leaf.path
-            call = await outgoing_call(request, option, plan.caller, secrets)
+            call = await outgoing_call(request, option, plan.caller, credentials)
             source = await providers.send(option.target.provider, call)
         except (Refusal, CredentialUnavailable, UpstreamFault) as error:
             course.move(_status_of(error, option))

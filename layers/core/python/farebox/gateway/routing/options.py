@@ -91,7 +91,7 @@ class Options:
             key=caller.key.name,
             user=caller.key.user,
             provider=target.provider.slug,
-            model=target.model,
+            model=target.model_name,
             session=self.session_id,
             agent=caller.agent_id,
             metadata=caller.metadata,
@@ -109,7 +109,7 @@ class Options:
                 speed=head.speed,
                 inference_geo=head.inference_geo,
             )
-            for model in (target.model, *head.other_models)
+            for model in (target.priced_model, *head.other_models)
         ]
         return rates[0] if len(rates) == 1 else dearest(rates)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
-from farebox.domain.config import Policy, ProviderSpec, Target, Workspace, admits
+from farebox.domain.config import Policy, ProviderSpec, Target, Workspace, admits, admits_model
 from farebox.domain.errors import PolicyRefused, ProviderUnresolved, RequestMalformed
 from farebox.domain.plan import Caller
 from farebox.domain.routing.reading import ROOT, config_tree
@@ -61,7 +61,7 @@ class Targets:
             _check_admitted(f"at provider '{spec.slug}'", spec.models, (model, *self.other_models))
             return _target(spec, model, leaf)
         for spec in reachable:
-            if admits(spec.models, model):
+            if admits_model(spec.models, model):
                 _check_admitted(f"at provider '{spec.slug}'", spec.models, self.other_models)
                 return _target(spec, model, leaf)
         raise ProviderUnresolved(
@@ -170,7 +170,7 @@ def _target(spec: ProviderSpec, model: str, leaf: Leaf) -> Target:
 
 def _check_admitted(where: str, patterns: tuple[str, ...], models: Iterable[str]) -> None:
     for model in models:
-        if not admits(patterns, model):
+        if not admits_model(patterns, model):
             raise PolicyRefused(f"Model '{model}' is not allowed {where} (allowed: {', '.join(patterns)}).")
 
 

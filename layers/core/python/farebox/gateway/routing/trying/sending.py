@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from farebox.domain.config import ProviderSpec
-from farebox.domain.errors import ConfigInvalid, CredentialUnavailable, Refusal, UpstreamFault
+from farebox.domain.errors import Refusal, UpstreamFault
 from farebox.domain.plan import Caller, Option
 from farebox.domain.routing.tree import Leaf
 from farebox.gateway.charging.journal import Journal
 from farebox.gateway.incoming import IncomingRequest
 from farebox.gateway.routing.trying.failure import Failure, fault_failure, status_failure
 from farebox.gateway.routing.trying.opening import opened
-from farebox.ports import Secrets
+from farebox.ports import Credentials
 from farebox.providers.base import Call
 from farebox.providers.registry import Providers
 from farebox.wire.headers import with_anthropic_twins
@@ -64,7 +63,9 @@ def _bounds(timeouts: Timeouts, leaf: Leaf, call: Call) -> Timeouts:
     return replace(timeouts, first_byte_ms=first_byte_ms, total_ms=total_ms)
 
 
-async def outgoing_call(request: IncomingRequest, option: Option, caller: Caller, secrets: Secrets) -> Call:
+async def outgoing_call(
+    request: IncomingRequest, option: Option, caller: Caller, credentials: Credentials
+) -> Call:
     """Put together what goes out to a target. The model is only written over where the target's differs from
     the body's.
 
@@ -78,14 +79,7 @@ async def outgoing_call(request: IncomingRequest, option: Option, caller: Caller
         body=option.body,
         is_stream=option.is_stream,
         model=model if model != option.asked_model else None,
-        secret=await _secret(spec, secrets) if spec.has_own_credential else None,
+        secret=await credentials.of(spec) if spec.has_own_credential else None,
         caller_credential=caller.credential if spec.uses_caller_credential else None,
         forward_headers=option.leaf.forward_headers,
     )
-
-
-async def _secret(spec: ProviderSpec, secrets: Secrets) -> str:
-    try:
-        return await secrets.resolve(spec.credential)
-    except ConfigInvalid as error:
-        raise CredentialUnavailable(spec.slug, error.message) from error

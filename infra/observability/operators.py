@@ -135,7 +135,10 @@ def _done_behind(ours: OurMetrics) -> Row:
     return [
         graph("Ledger rows told and counted", rows),
         graph("Alerts to people", alerts),
-        graph("Holds of dead processes that were charged", [ours.one("holds_swept", job="hold_sweeper")]),
+        graph(
+            "Holds of dead processes that were charged",
+            [ours.one("holds_swept", "holds", job="hold_sweeper")],
+        ),
     ]
 
 

@@ -24,14 +24,14 @@ ERRORS_BY_STATUS: Query = (
 STOPPED_BY_BUDGET: Query = (
     _REQUESTS,
     'filter outcome = "budget_cut" or error_type = "BudgetExhausted"',
-    "stats count(*) as stopped, max(at) as last by workspace, user, key",
+    "stats count(*) as stopped, latest(at) as last by workspace, user, key",
     "sort stopped desc",
     "limit 50",
 )
 
 BUDGETS_AT_RISK: Query = (
     'filter event = "budget_threshold"',
-    "stats max(threshold) as percent, max(at) as last, max(resets_at) as resets by budget, bucket",
+    "stats max(threshold) as percent, latest(at) as last, latest(resets_at) as resets by budget, bucket",
     "sort percent desc",
     "limit 50",
 )

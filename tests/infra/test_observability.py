@@ -12,7 +12,9 @@ import pytest
 
 from farebox.domain.budget import Unit
 from farebox.domain.budget.alert import Crossing
+from farebox.domain.errors import BudgetExhausted
 from farebox.domain.event import RequestFinished
+from farebox.domain.record import Outcome
 from farebox.domain.routing.caching import CacheStatus
 from farebox.jobs.emf import JOB_UNITS, NAMESPACE, EmfMetrics, JobMetrics
 from farebox.jobs.notify import crossing_document
@@ -192,9 +194,13 @@ def test_every_field_that_a_query_reads_is_in_the_request_log(dev: Cloud) -> Non
         "like",
         "sum",
         "max",
+        "latest",
         "count",
         "SOURCE",
     }
+    assert {Outcome.BUDGET_CUT.value, BudgetExhausted.__name__} < set(
+        re.findall(r'"([^"]*)"', " ".join(asked))
+    )
     for query in asked:
         without_texts = re.sub(r'"[^"]*"|\'[^\']*\'', "", query)
         named = set(re.findall(r"\b[a-z_]+\b", without_texts)) - words - made

@@ -60,6 +60,11 @@ def prod(clouds: dict[str, Cloud]) -> Cloud:
     return clouds["prod"]
 
 
+@pytest.fixture
+def lean(clouds: dict[str, Cloud]) -> Cloud:
+    return clouds["lean"]
+
+
 def _read(folder: Path, stage: str) -> Cloud:
     templates = {
         path.name.split(".")[0].removeprefix(f"farebox-{stage}-"): json.loads(path.read_text())

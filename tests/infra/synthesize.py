@@ -1,4 +1,4 @@
-"""Makes the stacks of two deployments, one to throw away and one whose data is kept: `synthesize FOLDER`.
+"""Makes the stacks of three deployments, to throw away, to keep, and with little: `synthesize FOLDER`.
 
 A program of its own, so that jsii's Node starts once for all tests. Assets are not bundled: none is read.
 """
@@ -23,6 +23,19 @@ STAGES: dict[str, dict[str, object]] = {
         "alert_webhooks": "https://alerts.example.com/farebox",
         "tags": {"team": "platform"},
         "trusted_hosts": "*.models.corp.example",
+    },
+    # In an account that can reserve nothing, for somebody who has dashboards enough.
+    "lean": {
+        "stage": "lean",
+        "admin_concurrency": 0,
+        "job_concurrency": 0,
+        "concurrency_quota": 10,
+        "dashboards": "false",
+        "alert_emails": "finance@example.com",
+        "alarm_emails": "operators@example.com",
+        "alarm_usd_per_hour": "0",
+        "alarm_first_token_ms": "0",
+        "runbook": "https://wiki.example.com/farebox",
     },
 }
 

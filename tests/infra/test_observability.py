@@ -234,3 +234,30 @@ def test_the_page_counts_the_alarms(dev: Cloud) -> None:
     page = (ROOT / "docs/observability.md").read_text()
     metrics, alarms = len(list(watched_metrics(dev))), len(dev.resources(ALARM))
     assert f"{alarms} alarms over {metrics} metrics" in page
+
+
+def test_an_option_takes_dashboards_and_the_alarms_with_a_threshold_away(dev: Cloud, lean: Cloud) -> None:
+    def names(cloud: Cloud) -> set[str]:
+        stage = f"farebox-{'dev' if cloud is dev else 'lean'}-"
+        made = cloud.resources(ALARM).values()
+        return {alarm["Properties"]["AlarmName"].removeprefix(stage) for alarm in made}
+
+    assert names(dev) - names(lean) == {"cost-spike", "first-token-slow"}
+    assert names(lean) - names(dev) == set()
+    assert lean.resources(DASHBOARD) == {}
+
+
+def test_alarms_go_to_operators_where_they_are_named_and_to_a_runbook_elsewhere(lean: Cloud) -> None:
+    [told] = lean.resources("AWS::SNS::Subscription", "observability").values()
+    assert told["Properties"]["Endpoint"] == "operators@example.com"
+    for alarm in lean.resources(ALARM).values():
+        assert "https://wiki.example.com/farebox#" in alarm["Properties"]["AlarmDescription"]
+
+
+def test_the_quota_that_the_options_name_is_what_concurrency_is_compared_to(lean: Cloud) -> None:
+    [alarm] = [
+        alarm["Properties"]
+        for alarm in lean.resources(ALARM).values()
+        if alarm["Properties"]["AlarmName"] == "farebox-lean-proxy-near-its-limit"
+    ]
+    assert alarm["Threshold"] == 8

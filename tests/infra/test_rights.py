@@ -107,3 +107,8 @@ def test_only_the_proxy_lives_on_what_nobody_reserved(dev: Cloud) -> None:
     }
     assert [name for name, count in reserved.items() if not count and not name.startswith("Proxy")] == []
     assert sum(reserved.values()) <= QUOTA - UNRESERVED_MIN
+
+
+def test_an_account_that_can_reserve_nothing_can_deploy(lean: Cloud) -> None:
+    for function in lean.resources(FUNCTION).values():
+        assert "ReservedConcurrentExecutions" not in function["Properties"]

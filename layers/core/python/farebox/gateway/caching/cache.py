@@ -26,7 +26,7 @@ from farebox.wire.http import HttpAnswer
 LOOK_UP_S = 0.5
 """A cache that takes longer costs more than it saves: the request goes on without it."""
 
-STORE_S = 30.0
+STORE_S = 10.0
 # Small answers take room too: a task each.
 _ROOM_MIN_BYTES = 4_096
 _KEPT_HEADERS = frozenset((b"content-type", b"content-encoding"))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from decimal import Decimal
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,6 +15,15 @@ from farebox.domain.errors import ConfigInvalid
 from farebox.domain.routing.reading import config_tree, read_config
 from farebox.domain.routing.tree import Leaf, Node
 from tests.support.config_trees import SETTINGS, Json, leaves, placed, trees, written
+
+
+def leaves_of(node: Node) -> Iterator[Leaf]:
+    if isinstance(node, Leaf):
+        yield node
+    else:
+        for child in node.children:
+            yield from leaves_of(child)
+
 
 NAMES = (
     "strategy",
@@ -109,7 +120,8 @@ def test_a_config_means_the_same_as_json_text(tree: Node) -> None:
 def test_no_document_makes_the_reader_fail(document: object) -> None:
     refused = None
     try:
-        config_tree(document)
+        tree = config_tree(document)
+        assert msgspec.json.encode([leaf.params for leaf in leaves_of(tree)])
     except ConfigInvalid as error:
         refused = error
     if refused is not None:

@@ -343,11 +343,11 @@ def test_an_unknown_field_is_told_with_the_one_that_was_meant() -> None:
             "config.targets[0].weight",
             "from 0 to",
         ),
-        (
-            {"strategy": {"mode": "loadbalance"}, "targets": [{"weight": float("nan")}]},
-            "config.targets[0].weight",
-            "from 0 to",
-        ),
+        ({"override_params": {"x": float("nan")}}, "config", "that JSON does not have"),
+        ({"override_params": {"x": float("inf")}}, "config", "that JSON does not have"),
+        ({"override_params": {"x": "\ud800"}}, "config", "that JSON does not have"),
+        ({"override_params": {"x": b"bytes"}}, "config", "that JSON does not have"),
+        ({"override_params": {"\udfff": 1}}, "config", "whose name is not text"),
         (
             {"strategy": {"mode": "loadbalance", "sticky": {"hash_fields": ["team"]}}, "targets": [{}]},
             "config.strategy.sticky.hash_fields[0]",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
+from math import isfinite
 
 from farebox.domain.routing.finding import Finding, refusal
 from farebox.domain.routing.reading.fields import Fields
@@ -40,7 +42,7 @@ def config_tree(document: object) -> Node:
 
 def read_config(document: object) -> Reading:
     """Read a config and say all that is wrong with it. It never raises."""
-    fault = _size_fault(document)
+    fault = _form_fault(document)
     if fault is not None or not isinstance(document, Mapping):
         return Reading(None, (Finding(ROOT, fault or "must be an object"),))
     reader = NodeReader()
@@ -50,8 +52,8 @@ def read_config(document: object) -> Reading:
     return Reading(None, errors[:FINDINGS_MAX]) if errors or tree is None else reading
 
 
-def _size_fault(document: object) -> str | None:
-    """Walk the document without recursion: what comes after may then take its depth for granted."""
+def _form_fault(document: object) -> str | None:
+    """Walk the document without recursion: what comes after may take its depth and its values for granted."""
     waiting = [(document, 1)]
     entries = 0
     while waiting:
@@ -62,9 +64,20 @@ def _size_fault(document: object) -> str | None:
         if depth > DEPTH_MAX:
             return f"is nested deeper than {DEPTH_MAX} levels"
         if isinstance(value, Mapping):
-            if not all(isinstance(name, str) for name in value):
+            if not all(isinstance(name, str) and _is_json(name) for name in value):
                 return "has a field whose name is not text"
             waiting.extend((each, depth + 1) for each in value.values())
         elif isinstance(value, list):
             waiting.extend((each, depth + 1) for each in value)
+        elif not _is_json(value):
+            return "has a value that JSON does not have"
     return None
+
+
+def _is_json(value: object) -> bool:
+    """Whether a value can be written as JSON: no infinity, no half a character, no other kind."""
+    if isinstance(value, str):
+        return value.isascii() or not any("\ud800" <= char <= "\udfff" for char in value)
+    if isinstance(value, float | Decimal):
+        return isfinite(value)
+    return value is None or isinstance(value, int)

@@ -8,7 +8,7 @@ import pytest
 from farebox.domain.errors import PolicyRefused
 from farebox.domain.routing.query import read_query
 from farebox.domain.routing.tree import Condition, Conditional, Fallback, Leaf, LoadBalance, Node
-from farebox.domain.routing.walk import walk
+from farebox.domain.routing.walk import LEFT_OUT, Course, falls_back, leaves, walk
 
 A, B, C = (Leaf(f"config.targets[{index}]", name=name) for index, name in enumerate("abc"))
 
@@ -75,6 +75,31 @@ def test_what_a_breaker_leaves_out_is_passed_over_unless_nothing_else_is_left() 
     statuses = {"a": 200, "b": 200}
     assert tried(node, statuses, Choices(opened={A.path})) == ([B], 200)
     assert tried(node, statuses, Choices(opened={A.path, B.path})) == ([A], 200)
+
+
+def test_what_was_left_out_when_its_turn_came_is_passed_over_and_tried_only_where_nothing_is_left() -> None:
+    inner = Fallback("config.targets[0]", (A,))
+    statuses = {"a": LEFT_OUT, "b": 200, "c": 200}
+    assert tried(Fallback("config", (inner, B)), statuses) == ([A, A, B], 200)
+    asked, last = tried(Fallback("config", (A, C)), {"a": LEFT_OUT, "c": LEFT_OUT})
+    assert (asked, last) == ([A, C, A, C], LEFT_OUT)
+
+
+def test_a_walk_ends_where_no_condition_holds_later_on() -> None:
+    nobody = Conditional("config.targets[1]", (C,), (Condition(read_query({"metadata.tier": "gold"}), 0),))
+    course = Course(Fallback("config", (A, nobody)), Choices())
+    assert course.leaf == A
+    course.move(500)
+    assert course.leaf is None
+    course.move(500)
+    assert course.leaf is None
+
+
+def test_only_a_fallback_has_another_target() -> None:
+    balance = LoadBalance("config", (A, B), (1, 1))
+    assert [falls_back(node) for node in (A, balance)] == [False, False]
+    assert falls_back(LoadBalance("config", (A, Fallback("config.targets[1]", (B, C))), (1, 1)))
+    assert list(leaves(LoadBalance("config", (A, Fallback("x", (B, C))), (1, 1)))) == [A, B, C]
 
 
 def test_a_condition_that_holds_decides_else_the_default_and_else_nothing() -> None:

@@ -288,3 +288,27 @@ async def test_a_store_that_is_away_leaves_every_target_in() -> None:
     await breakers.failed(KEY, RULE)
     await breakers.succeeded(KEY, RULE, clock.now())
     assert not breakers.leaves_out(KEY)
+
+
+async def test_a_breaker_that_others_have_closed_lets_everybody_through() -> None:
+    store, clock = CountingBreakers(), FixedClock()
+    one, other = over(store, clock), over(store, clock)
+    for _ in range(2):
+        await one.failed(KEY, RULE)
+    await other.refresh()
+    clock.advance(COOLDOWN)
+    assert await one.may_try(KEY)
+    await one.succeeded(KEY, RULE, clock.now())
+    assert await other.may_try(KEY)
+    assert not other.leaves_out(KEY)
+
+
+async def test_one_that_changes_too_often_is_not_waited_for() -> None:
+    class Busy(CountingBreakers):
+        async def put(self, breaker: Breaker, now: datetime) -> bool:
+            self.calls.append("put")
+            return False
+
+    store, clock = Busy(), FixedClock()
+    await over(store, clock).failed(KEY, RULE)
+    assert store.calls == ["put", "breaker"] * 4

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from farebox.domain.errors import UpstreamUnreachable
 from tests.gateway.stage import Stage, Told, a_file, a_provider, a_stage, asking
-from tests.gateway.test_fallback import GOOD, by_host
+from tests.gateway.test_fallback import GOOD, by_host, failing
 from tests.gateway.test_retries import no
 from tests.support.upstream import error_reply, json_reply
 
@@ -98,6 +99,28 @@ async def test_a_count_goes_where_a_message_would_and_falls_back(tmp_path: Path)
         assert await stage.rows() == []
     assert (told.status, told.body) == (200, counted.body)
     assert told.header("x-farebox-last-used-option-index") == "config.targets[2]"
+
+
+async def test_a_count_moves_on_from_a_provider_that_is_gone(tmp_path: Path) -> None:
+    config = {"strategy": {"mode": "fallback"}, "targets": [{"provider": "@first"}, {"provider": "@second"}]}
+    gone = failing(UpstreamUnreachable("first.example", "refused"))
+    counted = json_reply({"input_tokens": 12})
+    async with a_stage(tmp_path, a_policy()) as stage:
+        stage.upstream.script = by_host(first=gone, second=lambda: counted)
+        told = await asked(stage, config, asking(), "/v1/messages/count_tokens")
+        assert (told.status, told.body) == (200, counted.body)
+        stage.upstream.script = by_host(first=gone, second=gone)
+        told = await asked(stage, config, asking(), "/v1/messages/count_tokens")
+        assert told.error[:2] == (502, "api_error")
+
+
+async def test_a_body_that_a_config_makes_unreadable_is_the_callers_to_know(tmp_path: Path) -> None:
+    config = {"provider": "@first", "override_params": {"tools": "none"}}
+    async with a_stage(tmp_path, a_policy()) as stage:
+        for path in ("/v1/messages", "/v1/messages/count_tokens"):
+            told = await asked(stage, config, asking(), path)
+            assert told.error[:2] == (400, "invalid_request_error")
+            assert told.error[2].startswith("tools:")
 
 
 @pytest.mark.parametrize("status", [404, 529])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ import pytest
 from farebox.domain.errors import UpstreamCut, UpstreamFault, UpstreamTimeout, UpstreamUnreachable
 from farebox.domain.record import Outcome, RequestRecord
 from farebox.domain.usage import CostStatus
+from farebox.gateway.routing.trying.opening import HELD_BACK_BYTES_MAX
 from farebox.wire.http import HttpRequest
 from tests.gateway.peers import USED, ScriptedAnswer, answer_of
 from tests.gateway.stage import Stage, Told, a_file, a_provider, a_stage, asking
@@ -276,3 +279,53 @@ async def test_content_reaches_the_client_before_the_answer_is_whole(tmp_path: P
             rest += piece
         await stream.aclose()
     assert rest == b"".join(pieces[2:])
+
+
+async def test_no_target_is_turned_to_when_the_client_has_given_up(tmp_path: Path) -> None:
+    async with a_stage(tmp_path, two()) as stage:
+
+        def late() -> Reply:
+            stage.clock.advance(timedelta(seconds=301))
+            return error_reply(529, "overloaded_error", "Overloaded")
+
+        told, row = await moved_on(stage, late)
+    assert (told.status, len(row.attempts), row.outcome) == (529, 1, Outcome.UPSTREAM_ERROR)
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [(b"{", "unreadable"), (b'{"error":"x"}', "unnamed"), (b'{"error":{"type":"new_error"}}', "new_error")],
+)
+async def test_an_error_event_that_nobody_knows_counts_as_500(
+    data: bytes, reason: str, tmp_path: Path
+) -> None:
+    strategy = {"mode": "fallback", "on_status_codes": [500]}
+    event = b"event: error\ndata: " + data + b"\n\n"
+    async with a_stage(tmp_path, two(strategy)) as stage:
+        told, row = await moved_on(stage, lambda: sse_reply([event]))
+    assert (told.status, told.body) == (200, GOOD.body)
+    assert row.attempts[0].reason == f"error event {reason}"
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        (PING, b"event: content_block_delta\ndata: {}\n\n"),
+        (b": " + b"x" * HELD_BACK_BYTES_MAX + b"\n\n", PING),
+        GOOD.pieces[-2:],
+    ],
+    ids=["a delta", "much of nothing", "a message without content"],
+)
+async def test_what_is_content_ends_the_holding_back(pieces: tuple[bytes, ...], tmp_path: Path) -> None:
+    """Whatever comes then is the answer, as it is."""
+    async with a_stage(tmp_path, two()) as stage:
+        told, row = await moved_on(stage, lambda: sse_reply(pieces))
+    assert (told.status, told.body) == (200, b"".join(pieces))
+    assert [attempt.provider for attempt in row.attempts] == ["first"]
+
+
+async def test_a_stream_that_comes_packed_is_not_looked_into(tmp_path: Path) -> None:
+    packed = sse_reply([gzip.compress(GOOD.body, mtime=0)]).with_headers(("Content-Encoding", "gzip"))
+    async with a_stage(tmp_path, two()) as stage:
+        told, row = await moved_on(stage, lambda: packed)
+    assert (told.status, told.body, row.charged_picodollars) == (200, packed.body, COST)

@@ -160,5 +160,5 @@ def test_the_ledger_does_what_the_model_does() -> None:
 @pytest.mark.timeout(600)
 def test_the_ledger_does_what_the_model_does_at_length() -> None:
     run_state_machine_as_test(
-        LedgerMachine, settings=settings(max_examples=500, stateful_step_count=60, deadline=None)
+        LedgerMachine, settings=settings(max_examples=250, stateful_step_count=60, deadline=None)
     )

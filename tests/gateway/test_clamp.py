@@ -18,8 +18,11 @@ from farebox.gateway.charging.clamp import FLOOR_TOKENS, clamped
 from tests.gateway.peers import USED
 from tests.gateway.stage import Stage, Told, a_file, a_provider, a_stage, asking
 from tests.gateway.test_reserve import QUOTE, an_option
+from tests.support.bedrock import bedrock_stream
 from tests.support.builders import a_budget
-from tests.support.upstream_replies import error_reply, json_message
+from tests.support.laptop import Laptop
+from tests.support.upstream import ScriptedUpstream
+from tests.support.upstream_replies import error_reply, json_message, sse_message
 
 INPUT, OUTPUT = 4_000_000, 20_000_000
 """Picodollars a token of claude-opus-5-5."""
@@ -162,3 +165,20 @@ def test_a_shorter_answer_fits_exactly_and_one_token_more_would_not(
     assert json.loads(shorter.body)["max_tokens"] == lowered == shorter.lowered_to
     [fits], [too_much] = held_touches(option, shorter.quote), held_touches(option, a_quote(lowered + 1, runs))
     assert settled + held + fits.amount <= limit < settled + held + too_much.amount
+
+
+def test_a_stream_of_bedrock_cannot_be_cut_and_is_asked_for_shorter(tmp_path: Path) -> None:
+    provider = {"slug": "bedrock", "type": "bedrock", "region": "eu-central-1", "credential": "env:AWS_KEYS"}
+    keys = {"access_key_id": "AKIDEXAMPLE", "secret_access_key": "secret"}
+    answer = bedrock_stream(sse_message(usage=USED, model="claude-sonnet-4-5"))
+    with ScriptedUpstream([answer]) as upstream:
+        policy = {
+            "providers": [{**provider, "base_url": upstream.base_url}],
+            "keys": [{"name": "alice"}],
+            "budgets": [clamping()],
+        }
+        with Laptop(tmp_path, policy, environment={"AWS_KEYS": json.dumps(keys)}) as gateway:
+            told = gateway.ask(whole(model="claude-sonnet-4-5", stream=True))
+            [sent] = [json.loads(request.body)["max_tokens"] for request in upstream.requests]
+            assert (told.status, told.header("x-farebox-max-tokens")) == (200, b"%d" % sent)
+            assert FLOOR_TOKENS < sent < 7_000

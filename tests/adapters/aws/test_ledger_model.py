@@ -57,5 +57,5 @@ def test_the_ledger_does_what_the_model_does(ministack: Ministack) -> None:
 @pytest.mark.timeout(600)
 def test_the_ledger_does_what_the_model_does_at_length(ministack: Ministack) -> None:
     run_state_machine_as_test(
-        machine_on(ministack.port), settings=settings(max_examples=150, stateful_step_count=50, deadline=None)
+        machine_on(ministack.port), settings=settings(max_examples=50, stateful_step_count=50, deadline=None)
     )

@@ -40,6 +40,7 @@ class ObservabilityStack(Stack):
             self._queries(watched.proxy_log)
 
     def _topic(self) -> sns.Topic:
+        # Under AWS's own key for SNS alarms could not publish, and what they say is no secret.
         topic = sns.Topic(
             self, "AlarmTopic", display_name=f"farebox {self.options.stage} alarms", enforce_ssl=True
         )

@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 
 from farebox.adapters.cache_entry import unpack
+from farebox.adapters.local.sql.cache import LocalResponseCache
 from farebox.domain.record import Outcome
 from farebox.domain.routing.caching import CacheStatus
 from farebox.domain.usage import Usage
 from farebox.gateway.caching.cache import AnswerCache
 from farebox.gateway.caching.question import BODY_BYTES_MAX
-from farebox.gateway.caching.recording import Room
+from farebox.gateway.caching.recording import ENTRY_BYTES_MAX, Room
 from farebox.http.data_plane import DataPlane
 from tests.gateway.peers import USED, CountingRandomness
 from tests.gateway.stage import SECRET, Stage, Told, a_file, a_provider, a_stage, asking
@@ -56,6 +57,12 @@ async def statuses(stage: Stage, *questions: dict[str, str]) -> list[str | None]
 
 def replying(stage: Stage, reply: Reply) -> None:
     stage.upstream.script = lambda _: reply
+
+
+def with_cache(stage: Stage, cache: AnswerCache) -> None:
+    """Let the stage's requests ask another cache."""
+    gateway = replace(stage.gateway, cache=cache)
+    stage.plane = DataPlane(gateway, CountingRandomness(), body_bytes_max=1_000_000)
 
 
 async def test_a_stream_is_given_again_byte_for_byte_and_asks_nobody(tmp_path: Path) -> None:
@@ -410,12 +417,44 @@ async def test_a_cache_that_takes_too_long_is_a_miss(
         await ask(stage)
         stage.cache.may_get.clear()
         slow = AnswerCache(stage.cache, stage.clock, look_up_s=0)
-        stage.plane = DataPlane(
-            replace(stage.gateway, cache=slow), CountingRandomness(), body_bytes_max=1_000_000
-        )
+        with_cache(stage, slow)
         assert status(await stage.ask(asking(), x_farebox_trace_id="t")) == "MISS"
         await slow.drain()
         assert "within 0 s" in caplog.text
+
+
+async def test_a_cache_that_takes_an_answer_too_slowly_does_without_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with a_stage(tmp_path, caching()) as stage:
+        stage.cache.may_put.clear()
+        slow = AnswerCache(stage.cache, stage.clock, store_s=0)
+        with_cache(stage, slow)
+        assert status(await stage.ask(asking())) == "MISS"
+        await slow.drain()
+        assert "did not take it within 0 s" in caplog.text
+
+
+async def test_a_store_without_a_place_for_an_answer_does_without_it(tmp_path: Path) -> None:
+    async with a_stage(tmp_path, caching()) as stage:
+        none = LocalResponseCache(stage.store.database, max_bytes=1)
+        with_cache(stage, AnswerCache(none, stage.clock))
+        assert await statuses(stage, {}, {}) == ["MISS", "MISS"]
+
+
+async def test_a_gateway_without_a_store_asks_no_cache(tmp_path: Path) -> None:
+    async with a_stage(tmp_path, caching()) as stage:
+        with_cache(stage, AnswerCache(None, stage.clock))
+        assert await statuses(stage, {}, {}) == ["DISABLED", "DISABLED"]
+
+
+async def test_an_answer_that_is_too_large_unpacked_is_not_kept(tmp_path: Path) -> None:
+    async with a_stage(tmp_path, caching()) as stage:
+        plain = json_message("word " * (ENTRY_BYTES_MAX // 4), usage=USED)
+        headers = (*plain.headers, ("content-encoding", "gzip"))
+        replying(stage, Reply(200, headers, (gzip.compress(plain.body, 1),)))
+        assert (await ask(stage, asking(stream=False))).status == 200
+        assert stage.cache.calls == ["get"]
 
 
 async def test_many_that_ask_the_same_at_once_all_get_it_whole(tmp_path: Path) -> None:
@@ -435,12 +474,12 @@ async def test_answers_beyond_the_room_pass_and_are_not_kept(tmp_path: Path, roo
         replying(stage, sse_message(text, usage=USED))
         room = Room(room_bytes)
         small = AnswerCache(stage.cache, stage.clock, room=room)
-        stage.plane = DataPlane(
-            replace(stage.gateway, cache=small), CountingRandomness(), body_bytes_max=1_000_000
-        )
-        told = await stage.ask(asking())
+        with_cache(stage, small)
+        streamed = await stage.ask(asking())
+        replying(stage, json_message("word " * 1_200, usage=USED))
+        whole = await stage.ask(asking(stream=False))
         await small.drain()
-        assert (told.is_whole, stage.cache.calls) == (True, ["get"])
+        assert (streamed.is_whole, whole.is_whole, stage.cache.calls) == (True, True, ["get", "get"])
         assert room.left_bytes == room_bytes
 
 

@@ -59,10 +59,11 @@ class AnswerCache:
         *,
         max_age_s: int = MAX_AGE_S_DEFAULT,
         look_up_s: float = LOOK_UP_S,
+        store_s: float = STORE_S,
         room: Room | None = None,
     ) -> None:
         self._store, self._clock = store, clock
-        self._max_age_s, self._look_up_s = max_age_s, look_up_s
+        self._max_age_s, self._look_up_s, self._store_s = max_age_s, look_up_s, store_s
         self._room = room or Room()
         self._storing: set[asyncio.Task[None]] = set()
 
@@ -150,12 +151,12 @@ class AnswerCache:
 
     async def _put(self, store: ResponseCache, key: bytes, entry: CacheEntry, size: int) -> None:
         try:
-            async with asyncio.timeout(STORE_S):
+            async with asyncio.timeout(self._store_s):
                 plain = await _plain(entry)
                 if plain is not None and not await store.put(key, plain):
                     _log.info("an answer of %d bytes is too large to be kept", len(plain.body))
         except TimeoutError:
-            _log.warning("an answer is not kept: the cache did not take it within %s s", STORE_S)
+            _log.warning("an answer is not kept: the cache did not take it within %s s", self._store_s)
         except StoreFault as fault:
             _log.warning("an answer is not kept: %s", fault)
         finally:
@@ -194,9 +195,7 @@ async def _plain(entry: CacheEntry) -> CacheEntry | None:
 
 
 def _inflated(body: bytes) -> bytes | None:
+    """The meter has read it before; here it may be too large."""
     inflate = zlib.decompressobj(zlib.MAX_WBITS | 16)
-    try:
-        plain = inflate.decompress(body, ENTRY_BYTES_MAX)
-    except zlib.error:
-        return None
+    plain = inflate.decompress(body, ENTRY_BYTES_MAX)
     return plain if inflate.eof else None

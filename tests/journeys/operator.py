@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from tests.support.dynamo import REGION
 ACCOUNT = "000000000000"
 STAGE = "dev"
 COMMAND_S = 240
+WITHIN_S = 60.0
 
 
 class Operator:
@@ -108,6 +110,52 @@ class Operator:
             name for name in self._aws("dynamodb", "list_tables")["TableNames"] if "UsageTable" in name
         ]
         return int(self._aws("dynamodb", "scan", TableName=usage, Select="COUNT")["Count"])
+
+    def open_mailbox(self) -> str:
+        """Subscribe a queue to the alerts; give its URL."""
+        queue = str(self._aws("sqs", "create_queue", QueueName="mailbox")["QueueUrl"])
+        topics = self._aws("sns", "list_topics")["Topics"]
+        [topic] = [each["TopicArn"] for each in topics if "AlertTopic" in each["TopicArn"]]
+        arn = f"arn:aws:sqs:{REGION}:{ACCOUNT}:mailbox"
+        self._aws("sns", "subscribe", TopicArn=topic, Protocol="sqs", Endpoint=arn)
+        return queue
+
+    def close_mailbox(self, queue: str) -> None:
+        self._aws("sqs", "delete_queue", QueueUrl=queue)
+
+    def alerts(self, queue: str, count: int) -> list[dict[str, Any]]:
+        """Wait for so many alerts, for a minute at most; give their documents."""
+        found: list[dict[str, Any]] = []
+        give_up_at = time.monotonic() + WITHIN_S
+        while len(found) < count and time.monotonic() < give_up_at:
+            took = self._aws("sqs", "receive_message", QueueUrl=queue, WaitTimeSeconds=5).get("Messages", [])
+            for each in took:
+                self._aws("sqs", "delete_message", QueueUrl=queue, ReceiptHandle=each["ReceiptHandle"])
+            found += [json.loads(json.loads(each["Body"])["Message"]) for each in took]
+        return found
+
+    def sums(self, key: str) -> dict[str, int]:
+        """Count the requests of a key in each span of the sums of reports."""
+        [table] = [
+            name for name in self._aws("dynamodb", "list_tables")["TableNames"] if "RollupsTable" in name
+        ]
+        items = self._aws("dynamodb", "scan", TableName=table)["Items"]
+        return {
+            item["pk"]["S"]: int(item["requests"]["N"]) for item in items if item.get("key") == {"S": key}
+        }
+
+    def sums_reach(self, key: str, count: int) -> dict[str, int]:
+        """Wait until every span of a key's sums has so many requests, for a minute at most; give them."""
+        give_up_at = time.monotonic() + WITHIN_S
+        while set((sums := self.sums(key)).values()) != {count} and time.monotonic() < give_up_at:
+            time.sleep(0.5)  # there is nothing to wait on: the emulator polls by its own clock
+        return sums
+
+    def set_relay(self, *, is_on: bool) -> None:
+        """Have Lambda bring the relay the stream's records, or not."""
+        mappings = self._aws("lambda", "list_event_source_mappings")["EventSourceMappings"]
+        [relay] = [each["UUID"] for each in mappings if "/stream/" in each["EventSourceArn"]]
+        self._aws("lambda", "update_event_source_mapping", UUID=relay, Enabled=is_on)
 
     def put_secret(self, name: str, value: str) -> None:
         self._aws("secretsmanager", "put_secret_value", SecretId=name, SecretString=value)

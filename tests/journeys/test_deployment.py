@@ -140,6 +140,42 @@ async def test_a_hundred_clients_over_twenty_environments_leave_exact_books(oper
     assert operator.farebox("ledger", "verify").returncode == 0
 
 
+async def test_what_was_used_is_summed_and_a_crossing_reaches_whoever_subscribed(operator: Operator) -> None:
+    """A relay that is away loses nothing: a replay brings it, and what comes twice counts once."""
+    answer = sse_message("A few words.", usage=usage(input_tokens=30, output_tokens=20))
+    each = cost_usd({"input_tokens": 30, "output_tokens": 20})
+    limit = {"name": "erin-day", "scope": {"key": "erin"}, "usd": str(each * 3 / 2), "period": "day"}
+    budget = {**limit, "alerts": [50], "on_exhausted": "alert"}
+    mailbox = operator.open_mailbox()
+    with ScriptedUpstream(lambda received: answer) as upstream:
+        keys = await asyncio.to_thread(operator.apply, policy(upstream, "erin", budgets=[budget]))
+        async with FunctionUrl(operator.proxy()) as url:
+            assert await status_with(url, keys["erin"]) == 200
+            [alert] = await asyncio.to_thread(operator.alerts, mailbox, 1)
+            assert (alert["kind"], alert["budget"], alert["threshold"]) == (
+                "budget_threshold",
+                "erin-day",
+                50,
+            )
+            assert alert["command"].startswith("farebox budgets raise erin-day ")
+            sums = await asyncio.to_thread(operator.sums_reach, "erin", 1)
+            assert list(sums.values()) == [1, 1, 1]
+
+            operator.set_relay(is_on=False)
+            assert await status_with(url, keys["erin"]) == 200
+            for _ in range(2):
+                assert (await asyncio.to_thread(operator.told, "replay", "--since", "1h"))["announced"] > 0
+            sums = await asyncio.to_thread(operator.sums_reach, "erin", 2)
+            assert list(sums.values()) == [2, 2, 2]
+
+            operator.set_relay(is_on=True)
+            assert await status_with(url, keys["erin"]) == 200
+            # Had anything been counted twice by then, it would be more than three.
+            sums = await asyncio.to_thread(operator.sums_reach, "erin", 3)
+            assert list(sums.values()) == [3, 3, 3]
+    operator.close_mailbox(mailbox)
+
+
 async def served(url: FunctionUrl, key: str, expected: bytes) -> None:
     """Ask until it is answered: what Lambda throttles comes again as soon as an environment is free."""
     headers = [("content-type", "application/json"), ("x-farebox-key", key)]

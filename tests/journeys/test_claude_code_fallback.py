@@ -12,6 +12,7 @@ import pytest
 
 from tests.journeys.claude_code import ClaudeCode
 from tests.journeys.scene import CREDENTIAL, cost_usd
+from tests.support.bedrock import bedrock_stream
 from tests.support.gateway_process import GatewayProcess
 from tests.support.upstream import (
     Reply,
@@ -36,6 +37,8 @@ OVERLOADED = error_reply(529, "overloaded_error", "Overloaded")
 ERROR_FIRST = sse_reply(
     [sse("error", {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}})]
 )
+AWS_KEYS = json.dumps({"access_key_id": "AKIDEXAMPLE", "secret_access_key": "canary-of-bedrock"})
+BEDROCK = {"type": "bedrock", "region": "us-east-1", "credential": "env:AWS_KEYS"}
 FOREIGN_THINKING = error_reply(
     400, "invalid_request_error", "messages.1.content.0: Invalid `signature` in `thinking` block"
 )
@@ -45,12 +48,16 @@ Scene = tuple[ClaudeCode, GatewayProcess, ScriptedUpstream, ScriptedUpstream]
 
 
 @contextmanager
-def a_pair(folder: Path, first: list[Reply], second: list[Reply]) -> Iterator[Scene]:
-    """Run a gateway whose workspace falls back from one provider to another, and point Claude Code at it."""
+def a_pair(folder: Path, first: list[Reply], second: list[Reply], **another: object) -> Iterator[Scene]:
+    """Run a gateway whose workspace falls back from one provider to another, and point Claude Code at it.
+
+    `another` is what the second one is, where it is not of the first one's kind.
+    """
     with ScriptedUpstream(first) as one, ScriptedUpstream(second) as other:
+        kind = {"type": "anthropic", "credential": "env:CANARY"}
         providers = [
-            {"slug": slug, "type": "anthropic", "credential": "env:CANARY", "base_url": upstream.base_url}
-            for slug, upstream in (("first", one), ("second", other))
+            {"slug": "first", **kind, "base_url": one.base_url},
+            {"slug": "second", **kind, "base_url": other.base_url, **another},
         ]
         config = {
             "strategy": {"mode": "fallback"},
@@ -61,7 +68,7 @@ def a_pair(folder: Path, first: list[Reply], second: list[Reply]) -> Iterator[Sc
             "configs": [{"slug": "resilient", "config": config}],
             "workspaces": [{"slug": "default", "config": "resilient"}],
         }
-        environment = {"CANARY": CREDENTIAL}
+        environment = {"CANARY": CREDENTIAL, "AWS_KEYS": AWS_KEYS}
         with GatewayProcess(folder, config=json.dumps(document), environment=environment) as gateway:
             client = ClaudeCode.pointed_at(folder / "claude", gateway.base_url, gateway.gateway_key)
             yield client, gateway, one, other
@@ -119,3 +126,34 @@ def test_thinking_of_the_lost_provider_is_left_out_as_the_client_heals_itself(tm
         told = [(row["provider"], row["status"], row["attempts"]) for row in rows]
         assert told == [("second", 200, 3), ("second", 400, 3), ("first", 200, 1)]
         assert gateway.run("ledger", "verify").returncode == 0
+
+
+def test_a_session_goes_on_over_bedrock_while_anthropic_is_down(tmp_path: Path) -> None:
+    """The tool's result and the next turn are answered in Bedrock's frames; then Anthropic is back."""
+    call = ToolCall("Bash", {"command": "echo hi-$((6*7))"})
+    first = [sse_message("Calling.", usage=usage(**USED[0]), tool=call), OVERLOADED, OVERLOADED]
+    second = [bedrock_stream(sse_message("Done.", usage=usage(**USED[1])))]
+    back = sse_message("Back.", usage=usage(**USED[2]))
+    with a_pair(tmp_path, [*first, back], second, **BEDROCK) as (client, gateway, one, other):
+        turn = client.say("Run it.")
+        assert (turn.status, turn.text.strip()) == (0, "Done.")
+        again = client.resume(turn, "Are you back?")
+        assert (again.status, again.text.strip()) == (0, "Back.")
+        (asked,) = other.requests
+        assert asked.target.endswith(b"claude-opus-5-5/invoke-with-response-stream")
+        answer = json.loads(asked.body)["messages"][-1]["content"][-1]
+        assert (answer["type"], answer["content"]) == ("tool_result", "hi-42")
+
+        rows = gateway.rows("requests", "--session", turn.session_id)
+        told = [(row["provider"], row["status"], row["attempts"], row["cost_status"]) for row in rows]
+        assert told == [
+            ("first", 200, 1, "priced"),
+            ("second", 200, 3, "priced"),
+            ("first", 200, 1, "priced"),
+        ]
+        # What is asked through a profile of one part of the world costs a tenth more.
+        assert Decimal(rows[1]["cost_usd"]) == cost_usd(USED[1]) * Decimal("1.1")
+        assert gateway.run("ledger", "verify").returncode == 0
+        for request in one.requests:
+            assert b"canary-of-bedrock" not in repr(request.headers).encode() + request.body
+    assert "canary-of-bedrock" not in "".join([*gateway.output, *gateway.errors])

@@ -105,6 +105,16 @@ def test_a_bare_name_is_a_slug_first_and_then_a_type_with_the_callers_credential
     assert "@anthropic" in refused(PolicyRefused, x_farebox_provider="@anthropic")
 
 
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("vertex-ai", "vertex"), ("azure-ai", "foundry"), ("google", "gemini"), ("mistral-ai", "mistral")],
+)
+def test_a_type_may_go_by_portkeys_name(name: str, kind: str) -> None:
+    policy = a_policy(PROD, ProviderSpec("cloud", kind, "caller"))
+    assert chosen(policy=policy, x_portkey_provider=name)[0] == "cloud"
+    assert chosen(policy=policy, x_portkey_config=json.dumps({"provider": name}))[0] == "cloud"
+
+
 @pytest.mark.parametrize("name", ["@nobody", "nobody", "@", "@prod/x", "PROD"])
 def test_an_unknown_provider_is_refused_with_those_one_has(name: str) -> None:
     told = f"There is no provider '{name}' that you may use (yours: @prod, @spare, @mine, @demo)."

@@ -157,3 +157,14 @@ async def test_a_key_and_a_workspace_may_stay_with_one_version(plane: Plane) -> 
     ):
         message, path = await plane.refused("POST", "/v1/api-keys", 400, json={"name": "bob", "config": name})
         assert (path, said in message) == ("config", True)
+
+
+async def test_a_config_may_name_a_type_as_portkey_does(plane: Plane) -> None:
+    mine = {"slug": "mine", "type": "vertex", "credential": "caller"}
+    await plane.ask("POST", "/v1/providers", 201, json=mine)
+    assert (await saved(plane, {"provider": "vertex-ai"}))["config"] == {"provider": "vertex-ai"}
+    message, path = await plane.refused(
+        "POST", PATH, 400, json={"slug": "x", "config": {"provider": "google"}}
+    )
+    assert path == "config 'x'.config.provider"
+    assert message.startswith("config 'x'.config.provider: there is no provider 'google' (there are: mine")

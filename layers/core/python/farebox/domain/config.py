@@ -50,6 +50,14 @@ CLOUD_FIELDS: Mapping[str, tuple[str, ...]] = {
 
 ROLE_ARN = r"^arn:aws[a-z-]*:iam::\d{12}:role/\S+$"
 
+TYPES_OF_PORTKEY: Mapping[str, str] = {
+    "vertex-ai": "vertex",
+    "azure-ai": "foundry",
+    "google": "gemini",
+    "mistral-ai": "mistral",
+}
+"""What Portkey calls types of providers, where we say it otherwise."""
+
 
 @dataclass(frozen=True, slots=True)
 class CloudSettings:

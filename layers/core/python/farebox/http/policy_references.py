@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 
-from farebox.domain.config import CALLER_CREDENTIAL, DEFAULT_WORKSPACE
+from farebox.domain.config import CALLER_CREDENTIAL, DEFAULT_WORKSPACE, TYPES_OF_PORTKEY
 from farebox.domain.errors import Conflict, NotFound
 from farebox.domain.policy import (
     BUILTIN_PROVIDERS,
@@ -88,7 +88,8 @@ class References:
         return name.removeprefix("@") in providers or (
             not name.startswith("@")
             and any(
-                document.get("type") == name and document.get("credential") == CALLER_CREDENTIAL
+                document.get("type") == TYPES_OF_PORTKEY.get(name, name)
+                and document.get("credential") == CALLER_CREDENTIAL
                 for document in providers.values()
             )
         )

@@ -9,7 +9,15 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
-from farebox.domain.config import Policy, ProviderSpec, Target, Workspace, admits, admits_model
+from farebox.domain.config import (
+    TYPES_OF_PORTKEY,
+    Policy,
+    ProviderSpec,
+    Target,
+    Workspace,
+    admits,
+    admits_model,
+)
 from farebox.domain.errors import PolicyRefused, ProviderUnresolved, RequestMalformed
 from farebox.domain.plan import Caller
 from farebox.domain.routing.reading import ROOT, config_tree
@@ -20,13 +28,6 @@ from farebox.gateway.routing.asked import asked_of, check_host
 from farebox.wire.messages import MessagesHead
 
 VERSION_DIGITS_MAX = 9
-PORTKEY_TYPES = {
-    "vertex-ai": "vertex",
-    "azure-ai": "foundry",
-    "google": "gemini",
-    "mistral-ai": "mistral",
-}
-"""What Portkey calls types of providers, where we say it otherwise."""
 
 _json = msgspec.json.Decoder()
 
@@ -180,7 +181,7 @@ def _named_provider(name: str, reachable: list[ProviderSpec]) -> ProviderSpec:
         if spec.slug == slug:
             return spec
     if not name.startswith("@"):
-        kind = PORTKEY_TYPES.get(name, name)
+        kind = TYPES_OF_PORTKEY.get(name, name)
         for spec in reachable:
             if spec.type == kind and spec.uses_caller_credential:
                 return spec

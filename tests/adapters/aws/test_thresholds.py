@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import TypeVar
 
 import pytest
@@ -28,12 +29,12 @@ REPEATS = 60
 CROSSINGS = tuple(a_crossing(share, at=NOON + timedelta(seconds=share)) for share in (50, 80, 100))
 
 
-async def insisting(call: Callable[[], Awaitable[Answer]]) -> Answer:
+async def insisting(call: Callable[[], Awaitable[Answer]], gave_up: list[StoreFault]) -> Answer:
     for _ in range(REPEATS):
         try:
             return await call()
-        except StoreFault:
-            continue
+        except StoreFault as fault:
+            gave_up.append(fault)
     raise AssertionError("the store never answered")
 
 
@@ -49,21 +50,22 @@ async def decide_and_tell(
             for _ in range(2)
         ]
         decided: list[Crossing] = []
+        gave_up: list[StoreFault] = []
         for number, which in enumerate(asked):
             wanted = [CROSSINGS[each] for each in which]
             store = stores[number % 2]
-            decided += await insisting(lambda store=store, wanted=wanted: store.decide(wanted))  # type: ignore[misc]  # bound now
+            decided += await insisting(partial(store.decide, wanted), gave_up)
         await proxy.deliver_late()
         named = {CROSSINGS[each] for which in asked for each in which}
         untold = await stores[0].untold()
         assert list(untold) == sorted(named, key=lambda each: each.at)
         assert len(decided) == len(set(decided))
         assert set(decided) <= named
-        if tries == BRISK.tries and len(proxy.spoilt) < BRISK.tries:
-            assert set(decided) == named
+        # A step that gave up may have been done: then nobody is given what it decided, but it is untold.
+        assert gave_up or set(decided) == named
         for crossing in untold:
             await asyncio.gather(
-                *(insisting(lambda store=store, each=crossing: store.told(each, NOON)) for store in stores)  # type: ignore[misc]  # bound now
+                *(insisting(partial(store.told, crossing, NOON), gave_up) for store in stores)
             )
         await proxy.deliver_late()
         proxy.faults.clear()

@@ -15,7 +15,7 @@ from typing import Any, Self
 
 HOST = "127.0.0.1"
 READY = f"listening on http://{HOST}:"
-START_S = 30.0
+START_S = 90.0
 STOP_S = 40.0
 COMMAND_S = 30.0
 

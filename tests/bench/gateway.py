@@ -16,12 +16,17 @@ from tests.bench.programs import Program, Workshop
 READY = b"listening on "
 POLICY = """\
 providers:
-  - {{slug: anthropic, type: anthropic, credential: "env:BENCH_CREDENTIAL", base_url: "http://127.0.0.1:{port}"}}
+  - {{slug: upstream, {provider}, base_url: "http://127.0.0.1:{port}"}}
 budgets:
   - {{name: month, scope: {{workspace: default}}, usd: 100000, period: month}}
   - {{name: key-day, scope: {{key: "*"}}, usd: 50000, period: day}}
 """
-ENVIRONMENT: Mapping[str, str] = {"BENCH_CREDENTIAL": "sk-ant-api03-bench"}
+NATIVE = 'type: anthropic, credential: "env:BENCH_CREDENTIAL"'
+BEDROCK = 'type: bedrock, region: us-east-1, credential: "env:BENCH_KEYS"'
+ENVIRONMENT: Mapping[str, str] = {
+    "BENCH_CREDENTIAL": "sk-ant-api03-bench",
+    "BENCH_KEYS": '{"access_key_id": "AKIDBENCH", "secret_access_key": "secret-of-the-bench"}',
+}
 START_S = 60.0
 LOOK_EVERY_S = 0.05
 
@@ -34,7 +39,14 @@ class Gateway:
     key: str
 
 
-def start_gateway(workshop: Workshop, upstream_port: int, *, under: Sequence[str] = ()) -> Gateway:
+def start_gateway(
+    workshop: Workshop,
+    upstream_port: int,
+    *,
+    under: Sequence[str] = (),
+    provider: str = NATIVE,
+    name: str = "farebox",
+) -> Gateway:
     """Start a gateway in front of an upstream, with an empty ledger. `under` is a command that runs it.
 
     It logs a JSON line a request, as it does by default; the lines go to a file.
@@ -42,7 +54,7 @@ def start_gateway(workshop: Workshop, upstream_port: int, *, under: Sequence[str
     folder = workshop.new_path("gateway")
     folder.mkdir()
     policy = folder / "farebox.yaml"
-    policy.write_text(POLICY.format(port=upstream_port))
+    policy.write_text(POLICY.format(port=upstream_port, provider=provider))
     port = _free_port()
     arguments = [*under, sys.executable, "-m", "farebox", "serve", "--port", str(port)]
     process = workshop.spawn(
@@ -52,7 +64,7 @@ def start_gateway(workshop: Workshop, upstream_port: int, *, under: Sequence[str
     )
     _wait_until_ready(process, folder / "output")
     credentials = json.loads((folder / "data" / "credentials.json").read_text())
-    return Gateway(Program("farebox", process.pid, port), credentials["gateway_key"])
+    return Gateway(Program(name, process.pid, port), credentials["gateway_key"])
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], output: Path) -> None:

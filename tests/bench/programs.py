@@ -56,11 +56,19 @@ class Workshop:
     def __exit__(self, *exception: object) -> None:
         self._started.close()
 
-    def source(self, events: Sequence[bytes], *, gap_us: int = 0, hold_after: int = 0) -> Program:
+    def source(
+        self,
+        events: Sequence[bytes],
+        *,
+        gap_us: int = 0,
+        hold_after: int = 0,
+        content_type: str = "text/event-stream; charset=utf-8",
+    ) -> Program:
         """Start an upstream; see source.c for what the numbers mean."""
         frames = self.new_path("frames")
         write_frames(frames, events)
-        return self._start("source", [self._compiled("source"), str(frames), str(gap_us), str(hold_after)])
+        numbers = [str(gap_us), str(hold_after)]
+        return self._start("source", [self._compiled("source"), str(frames), *numbers, content_type])
 
     def pump(self, upstream_port: int) -> Program:
         """Start the floor."""

@@ -1,5 +1,5 @@
 // The upstream: answers every POST with the same event stream, one chunk an event, one send a chunk.
-// Usage: source FRAMES_FILE GAP_US HOLD_AFTER. Prints the port it listens on.
+// Usage: source FRAMES_FILE GAP_US HOLD_AFTER CONTENT_TYPE. Prints the port it listens on.
 // FRAMES_FILE holds events, each behind a line with its size. GAP_US 0 sends all of them at once. HOLD_AFTER n > 0
 // sends n events and then nothing until the peer hangs up. A GET is answered with how many answers are unfinished.
 #define _GNU_SOURCE
@@ -26,7 +26,7 @@ struct peer {
 };
 
 static const char ANSWER[] =
-    "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\n"
+    "HTTP/1.1 200 OK\r\ncontent-type: %s\r\ncache-control: no-cache\r\n"
     "request-id: req_bench\r\ntransfer-encoding: chunked\r\n\r\n";
 static const char END[] = "0\r\n\r\n";
 
@@ -57,15 +57,18 @@ static char *append(char *text, size_t *bytes, const char *more, size_t more_byt
 }
 
 // Puts the head before the first frame and chunk framing around each, so that sending is one call.
-static void load_frames(const char *path) {
+static void load_frames(const char *path, const char *content_type) {
     FILE *file = fopen(path, "rb");
     size_t bytes;
+    char head[512];
+    int head_bytes = snprintf(head, sizeof head, ANSWER, content_type);
+    if (head_bytes < 0 || (size_t)head_bytes >= sizeof head) fail("content type");
     if (!file) fail(path);
     while (frame_count < FRAME_LIMIT && fscanf(file, "%zu", &bytes) == 1) {
         char size[32], *event = malloc(bytes);
         if (fgetc(file) != '\n' || fread(event, 1, bytes, file) != bytes) fail("frames");
         size_t *total = &frame_bytes[frame_count];
-        char *frame = frame_count ? NULL : append(NULL, total, ANSWER, sizeof ANSWER - 1);
+        char *frame = frame_count ? NULL : append(NULL, total, head, head_bytes);
         frame = append(frame, total, size, sprintf(size, "%zx\r\n", bytes));
         frame = append(append(frame, total, event, bytes), total, "\r\n", 2);
         everything = append(everything, &everything_bytes, frame, *total);
@@ -175,8 +178,8 @@ int main(int count, char **arguments) {
     struct sockaddr_in address = {.sin_family = AF_INET};
     socklen_t size = sizeof address;
     int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (count != 4 || listener < 0) fail("source FRAMES_FILE GAP_US HOLD_AFTER");
-    load_frames(arguments[1]);
+    if (count != 5 || listener < 0) fail("source FRAMES_FILE GAP_US HOLD_AFTER CONTENT_TYPE");
+    load_frames(arguments[1], arguments[4]);
     gap_ns = atoll(arguments[2]) * 1000;
     hold_after = atoi(arguments[3]);
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);

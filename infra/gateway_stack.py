@@ -15,8 +15,9 @@ from farebox.compose.deployment import (
     deployment_environment,
     event_bus_name,
 )
-from infra.bundle import PYTHON, compiler, core_layer, dependency_layer
+from infra.bundle import PYTHON, compiler, dependency_layer
 from infra.function import Function
+from infra.layers import core_version, functions_version, layer_version
 from infra.options import Options
 from infra.rights import (
     admin_rights,
@@ -59,12 +60,7 @@ class GatewayStack(Stack):
         super().__init__(app, options, "gateway", "the functions that are called over the network")
         if compiler(options.bundle_platform) is None:
             cdk.Annotations.of(self).add_info(NOT_COMPILED)
-        self.core_layer = self._layer("CoreLayer", core_layer(options.bundle_platform), "the package farebox")
-        self.functions_layer = self._layer(
-            "FunctionsLayer",
-            dependency_layer("functions.txt", options.bundle_platform),
-            "what the functions beside the proxy depend on",
-        )
+        self._core, self._functions = core_version(self), functions_version(self)
         self.deployment = Deployment(options.stage, storage.table_names, secret_prefix=storage.secret_prefix)
         # By its name alone: the bus is made by a stack that needs this one.
         self.event_bus = event_bus_name(options.stage)
@@ -75,7 +71,8 @@ class GatewayStack(Stack):
         limits = {"FAREBOX_MAX_BODY_BYTES": str(PROXY_BODY_BYTES_MAX)}
         if self.options.trusted_hosts:
             limits["FAREBOX_TRUSTED_HOSTS"] = ",".join(self.options.trusted_hosts)
-        libraries = self._layer(
+        libraries = layer_version(
+            self,
             "ProxyLayer",
             dependency_layer("proxy.txt", self.options.bundle_platform),
             "what the proxy depends on",
@@ -85,7 +82,7 @@ class GatewayStack(Stack):
             self,
             "proxy",
             "the gateway",
-            layers=[self.core_layer, libraries],
+            layers=[self._core, libraries],
             environment={**deployment_environment(told), **RUNTIME, **limits},
             rights=proxy_rights(self, storage),
             timeout=PROXY_TIMEOUT,
@@ -114,7 +111,7 @@ class GatewayStack(Stack):
             self,
             "admin",
             "the admin plane",
-            layers=[self.core_layer, self.functions_layer],
+            layers=[self._core, self._functions],
             environment=deployment_environment(replace(self.deployment, event_bus=self.event_bus)),
             rights=admin_rights(storage, event_bus_arn(self, self.event_bus)),
             timeout=ADMIN_TIMEOUT,
@@ -133,13 +130,3 @@ class GatewayStack(Stack):
             description="What `farebox bootstrap` invokes for the first admin key",
         )
         return function
-
-    def _layer(self, name: str, code: lambda_.Code, holds: str) -> lambda_.LayerVersion:
-        return lambda_.LayerVersion(
-            self,
-            name,
-            code=code,
-            description=f"farebox {self.options.stage}: {holds}",
-            compatible_architectures=[lambda_.Architecture.ARM_64],
-            compatible_runtimes=[lambda_.Runtime.PYTHON_3_13],
-        )

@@ -20,6 +20,7 @@ from farebox.adapters.aws.tables import USAGE
 from farebox.compose.deployment import Deployment, deployment_environment
 from infra.function import Function
 from infra.gateway_stack import GatewayStack
+from infra.layers import core_version, functions_version
 from infra.options import Options
 from infra.rights import (
     aggregator_rights,
@@ -56,7 +57,7 @@ class JobsStack(Stack):
     def __init__(self, app: cdk.App, options: Options, storage: StorageStack, gateway: GatewayStack) -> None:
         super().__init__(app, options, "jobs", "what runs behind requests")
         self._storage = storage
-        self._layers = [gateway.core_layer, gateway.functions_layer]
+        self._layers = [core_version(self), functions_version(self)]
         self._told = replace(gateway.deployment, secret_prefix=None, admin_url=gateway.admin_url)
         self.bus = events.EventBus(self, "Bus", event_bus_name=gateway.event_bus)
         self.topic = self._topic()
@@ -221,7 +222,8 @@ class JobsStack(Stack):
         for email in self.options.alert_emails:
             topic.add_subscription(subscriptions.EmailSubscription(email))
         for webhook in self.options.alert_webhooks:
-            topic.add_subscription(subscriptions.UrlSubscription(webhook))
+            # The document itself, as a laptop posts it, and not in an envelope of SNS.
+            topic.add_subscription(subscriptions.UrlSubscription(webhook, raw_message_delivery=True))
         return topic
 
 

@@ -84,14 +84,14 @@ def test_what_waits_is_encrypted_and_sent_encrypted(dev: Cloud) -> None:
 
 
 def test_those_whom_the_options_name_are_told(dev: Cloud, prod: Cloud) -> None:
-    def subscribed(cloud: Cloud) -> set[tuple[str, str]]:
+    def subscribed(cloud: Cloud) -> set[tuple[str, str, bool]]:
         made = [each["Properties"] for each in cloud.resources("AWS::SNS::Subscription", "jobs").values()]
-        return {(each["Protocol"], each["Endpoint"]) for each in made}
+        return {(each["Protocol"], each["Endpoint"], each.get("RawMessageDelivery", False)) for each in made}
 
     assert subscribed(dev) == set()
     assert subscribed(prod) == {
-        ("email", "finance@example.com"),
-        ("https", "https://alerts.example.com/farebox"),
+        ("email", "finance@example.com", False),
+        ("https", "https://alerts.example.com/farebox", True),
     }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from tests.infra.conftest import Cloud
@@ -102,3 +104,20 @@ def test_tables_of_production_are_protected_and_those_of_dev_go(dev: Cloud, prod
     for cloud, is_protected in ((dev, False), (prod, True)):
         for table in cloud.resources(TABLE).values():
             assert table["Properties"]["DeletionProtectionEnabled"] is is_protected
+
+
+@pytest.mark.parametrize("stage", ["dev", "prod"])
+def test_no_stack_imports_what_another_makes_anew_with_each_change(
+    clouds: dict[str, Cloud], stage: str
+) -> None:
+    # CloudFormation refuses to change an export that is imported, so the next deployment would fail.
+    cloud = clouds[stage]
+    versions = {*cloud.resources("AWS::Lambda::LayerVersion"), *cloud.resources("AWS::Lambda::Version")}
+    exported = {
+        json.dumps(output["Value"])
+        for template in cloud.templates.values()
+        for output in template.get("Outputs", {}).values()
+        if "Export" in output
+    }
+    assert exported
+    assert [value for value in exported if any(f'"{version}"' in value for version in versions)] == []

@@ -15,7 +15,7 @@ from farebox.domain.errors import FareboxError, KeyRefused, StoreFault, Upstream
 from farebox.gateway.incoming import IncomingRequest
 from farebox.gateway.pipeline import Gateway
 from farebox.gateway.stream import Answer, MeteredStream
-from farebox.http.client_connection import SCOPE_REQUEST_ID
+from farebox.http.clients.connection import SCOPE_REQUEST_ID
 from farebox.http.data_plane import DataPlane
 
 Message = MutableMapping[str, Any]

@@ -14,10 +14,6 @@ from tests.support.cloud.environment import ZipFunction
 BARE_PYTHON = str(getattr(sys, "_base_executable", sys.executable))
 
 
-GRACE_S = 60.0
-"""Twenty environments that start at once share this machine's processors, where Lambda's have one each."""
-
-
 class Assembly:
     """What a `cdk deploy` left in its output folder, of one stack."""
 
@@ -39,7 +35,6 @@ class Assembly:
             environment=variables,
             handler=made["Handler"],
             timeout_s=made["Timeout"],
-            grace_s=GRACE_S,
             memory_mb=made["MemorySize"],
             python=BARE_PYTHON,
         )

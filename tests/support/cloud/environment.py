@@ -44,9 +44,7 @@ class Deployed(Protocol):
 
     @property
     def grace_s(self) -> float:
-        """How long behind its deadline it is killed, at the start as well: Lambda gives none, a loaded
-        machine may need some.
-        """
+        """How long behind its deadline it is killed: Lambda gives none, a loaded machine may need some."""
 
     def sandbox(self, folder: Path) -> Sandbox:
         """Make room for one more environment; `folder` is the function's own, and goes with it."""
@@ -187,7 +185,7 @@ class Environment:
         await self.api.open()
         await self.sandbox.start(self.api.address)
         self._ended = asyncio.create_task(self.sandbox.ended())
-        await self._until(self.api.asked, INIT_S + self._grace_s, or_event=self.api.failed_init)
+        await self._until(self.api.asked, INIT_S, or_event=self.api.failed_init)
         if self.api.asked.is_set():
             self.sandbox.freeze()
         else:

@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from farebox.wire.headers import find
 from farebox.wire.http import Headers
 
+MESSAGES_API, BEDROCK, VERTEX = "messages", "bedrock", "vertex"
+"""The APIs that clients may speak. Behind the front door all of them are the Messages API."""
+
 RETRIES_EXHAUSTED = -1
 """What is told in the place of a number of retries where all of them failed."""
 
@@ -41,7 +44,8 @@ class Handling:
 
 @dataclass(frozen=True, slots=True)
 class IncomingRequest:
-    """`operation` is messages or count_tokens. `read_body` reads it once and raises `BodyTooLarge`.
+    """`operation` is messages or count_tokens, `api` what the client speaks. `read_body` reads it once and
+    raises `BodyTooLarge`.
 
     `request_id` is ours; every answer carries it, and what is known of its `handling` by then.
     """
@@ -52,6 +56,7 @@ class IncomingRequest:
     headers: Headers
     read_body: Callable[[], Awaitable[bytes]]
     handling: Handling = field(default_factory=Handling)
+    api: str = MESSAGES_API
 
     def farebox_header(self, name: bytes) -> str | None:
         """Give `x-farebox-NAME`, else its Portkey twin."""

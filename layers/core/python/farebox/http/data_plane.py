@@ -10,14 +10,18 @@ from typing import Any
 import msgspec
 
 from farebox.domain.errors import FareboxError, RouteUnknown, UpstreamFault
-from farebox.gateway.incoming import ClientLeft, IncomingRequest
+from farebox.gateway.incoming import MESSAGES_API, ClientLeft, IncomingRequest
 from farebox.gateway.pipeline import Gateway
 from farebox.gateway.settle import CLIENT_GONE
 from farebox.gateway.stream import Answer, MeteredStream
-from farebox.http.client_connection import SCOPE_REQUEST_ID, ClientConnection, id_headers
+from farebox.http.clients.connection import SCOPE_REQUEST_ID, ClientConnection, id_headers
+from farebox.http.clients.paths import Route, post_route
+from farebox.http.clients.requests import as_messages
+from farebox.http.clients.sending import answering
 from farebox.http.errors import error_answer
 from farebox.http.model_list import model_list
 from farebox.ports import Randomness
+from farebox.providers.base import COUNT_TOKENS
 from farebox.wire.http import Headers
 
 Scope = MutableMapping[str, Any]
@@ -58,8 +62,8 @@ class DataPlane:
         if scope["type"] != "http":
             raise RuntimeError(f"farebox serves HTTP, not {scope['type']}")
         method, path = scope["method"], scope["path"].rstrip("/")
-        if method == "POST" and path.endswith(("/v1/messages", "/v1/messages/count_tokens")):
-            await self._tracked(self._post(scope, receive, send, is_count=path.endswith("count_tokens")))
+        if method == "POST" and (route := post_route(path)) is not None:
+            await self._tracked(self._post(scope, receive, send, route))
         elif method == "GET" and path.endswith("/v1/models"):
             await self._models(scope, receive, send)
         elif method == "HEAD" or (method == "GET" and path.endswith(("/api/hello", "/healthz"))):
@@ -88,9 +92,12 @@ class DataPlane:
         finally:
             self._open.discard(task)
 
-    async def _post(self, scope: Scope, receive: Receive, send: Send, *, is_count: bool) -> None:
+    async def _post(self, scope: Scope, receive: Receive, send: Send, route: Route) -> None:
         client = ClientConnection(scope, receive, self._body_bytes_max)
-        request = self._incoming(scope, client, "count_tokens" if is_count else "messages")
+        request = self._incoming(scope, client, route.operation)
+        if route.api != MESSAGES_API:
+            request, send = as_messages(request, route), answering(send, route)
+        is_count = route.operation == COUNT_TOKENS
         try:
             answer = await (
                 self._gateway.count_tokens(request) if is_count else self._gateway.answer(request)

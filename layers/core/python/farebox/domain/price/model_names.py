@@ -45,6 +45,7 @@ INFERENCE_PROFILES = ("global", "us", "eu", "apac", "jp", "au", "us-gov", "none"
 
 _BEDROCK_FORM = re.compile(r"(?:[a-z]{2,6}(?:-[a-z]+)?\.)?anthropic\.claude-.+|arn:aws[a-z-]*:bedrock:.+")
 _VERTEX_FORM = re.compile(r"claude-.+@[0-9a-z]+")
+_BEDROCK_VERSION = re.compile(r"-v\d+(?::\d+)?$")
 _SNAPSHOT = re.compile(r"-\d{8}$")
 
 
@@ -77,6 +78,20 @@ def foundation_model_id(model: str) -> str:
     """Give the foundation model behind a Bedrock id, as CountTokens wants it."""
     name = model.rpartition("/")[2] if model.startswith("arn:") else model
     return name[name.find("anthropic.") :] if "anthropic." in name else name
+
+
+def anthropic_id(model: str) -> str:
+    """Write a model as Anthropic's own API does, with the snapshot that a cloud's name for it has. An
+    application inference profile names none and stays.
+    """
+    if is_bedrock_id(model):
+        name = foundation_model_id(model)
+        is_named = name.startswith("anthropic.")
+        return _BEDROCK_VERSION.sub("", name.removeprefix("anthropic.")) if is_named else model
+    if _VERTEX_FORM.fullmatch(model):
+        name, _, snapshot = model.partition("@")
+        return f"{name}-{snapshot}" if snapshot.isdigit() else name
+    return model
 
 
 def vertex_id(model: str) -> str:

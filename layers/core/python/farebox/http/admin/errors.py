@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from farebox.domain.errors import BodyTooLarge, ConfigInvalid, FareboxError, KeyRefused, RouteUnknown
 from farebox.domain.routing.finding import Finding, refusal
-from farebox.http.client_connection import SCOPE_REQUEST_ID
+from farebox.http.clients.connection import SCOPE_REQUEST_ID
 from farebox.http.errors import error_answer
 from farebox.http.policy_document import detail_text, path_text
 from farebox.http.policy_text import TEXT_BYTES_MAX

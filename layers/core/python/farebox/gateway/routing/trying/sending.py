@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from farebox.domain.config import ANTHROPIC_BASE_URL
 from farebox.domain.errors import Refusal, UpstreamFault
 from farebox.domain.plan import Caller, Option
+from farebox.domain.price.model_names import anthropic_id
 from farebox.domain.routing.tree import Leaf
 from farebox.gateway.charging.journal import Journal
-from farebox.gateway.incoming import IncomingRequest
+from farebox.gateway.incoming import MESSAGES_API, IncomingRequest
 from farebox.gateway.routing.trying.failure import Failure, fault_failure, status_failure
 from farebox.gateway.routing.trying.opening import opened
 from farebox.ports import Credentials
@@ -67,11 +69,11 @@ async def outgoing_call(
     request: IncomingRequest, option: Option, caller: Caller, credentials: Credentials
 ) -> Call:
     """Put together what goes out to a target. The model is only written over where the target's differs from
-    the body's.
+    the body's, or is another cloud's name for it.
 
     Raises `CredentialUnavailable`.
     """
-    spec, model = option.target.provider, option.target.model
+    spec, model = option.target.provider, _model_there(request, option)
     return Call(
         operation=request.operation,
         query=request.query,
@@ -83,3 +85,14 @@ async def outgoing_call(
         caller_credential=caller.credential if spec.uses_caller_credential else None,
         forward_headers=option.leaf.forward_headers,
     )
+
+
+def _model_there(request: IncomingRequest, option: Option) -> str:
+    """Clouds turn any name of a model into theirs. Anthropic's own API knows its own alone; another host that
+    speaks it may know what a cloud calls it, unless a client of that cloud had no other name to give.
+    """
+    spec, model = option.target.provider, option.target.model
+    if spec.type != "anthropic":
+        return model
+    is_own = spec.base_url in (None, ANTHROPIC_BASE_URL)
+    return anthropic_id(model) if is_own or request.api != MESSAGES_API else model

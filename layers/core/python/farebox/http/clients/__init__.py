@@ -1,0 +1,1 @@
+"""Clients: the connection to one, and the APIs of Bedrock and Vertex that it may speak."""

@@ -7,12 +7,15 @@ import base64
 import json
 import os
 from dataclasses import asdict
+from urllib.parse import quote
 
 import pytest
 
 from farebox.domain.record import Outcome
+from farebox.wire.event_stream import FrameReader
 from tests.infra.conftest import Cloud, clouds, dev
 from tests.infra.parts import listed, statements
+from tests.support.bedrock import data_lines
 from tests.support.cloud.actions import ActionProxy
 from tests.support.cloud.client import asking
 from tests.support.cloud.function_url import FunctionUrl
@@ -92,6 +95,24 @@ async def test_answers_are_kept_before_the_freeze_and_given_again_by_another_env
             assert await stage.drifts() == []
             assert "cache_hits" in log
             assert PROMPT not in log
+
+
+async def test_a_client_of_bedrocks_gets_frames_and_is_booked(port: int) -> None:
+    model = "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
+    with ScriptedUpstream([ANSWER]) as upstream:
+        async with a_stage(port, a_policy(upstream)) as stage:
+            async with FunctionUrl(stage.proxy()) as url:
+                target = f"/model/{quote(model, safe='')}/invoke-with-response-stream"
+                async with asking(url.port, target, body=message(PROMPT), headers=headers(stage)) as reply:
+                    frames = FrameReader().feed(await reply.read())
+                    assert reply.head.value("content-type") == "application/vnd.amazon.eventstream"
+                await url.all_frozen()
+            told = [base64.b64decode(json.loads(frame.payload)["bytes"]) for frame in frames]
+            assert told == data_lines(ANSWER.body)
+            [row] = await stage.rows()
+            assert (row.outcome, row.usage.output_tokens) == (Outcome.FINISHED, 2)
+            assert json.loads(upstream.requests[0].body)["model"] == "claude-sonnet-4-5-20250929"
+            assert await stage.drifts() == []
 
 
 async def test_a_stream_that_reaches_the_functions_time_is_booked_and_cut(port: int) -> None:

@@ -25,6 +25,7 @@ from tests.support.upstream import (
     sse_message,
     usage,
 )
+from tests.support.upstream_replies import message_events, sse, sse_reply
 
 MODEL = "us.anthropic.claude-opus-5-5"
 PLAIN = "claude-opus-5-5"
@@ -45,6 +46,10 @@ def reply_to(received: Received) -> Reply:
     match body.get("system"):
         case "overloaded":
             return error_reply(529, "overloaded_error", "Overloaded")
+        case "error":
+            failed = {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}
+            begun = message_events("Begun and", usage=USED)[:4]
+            return sse_reply([*begun, sse("error", failed)])
         case "cut":
             return STREAMED.cut_after(len(STREAMED.body) // 2)
     return STREAMED.rechunked(13) if body.get("stream") else json_message("Whole.", usage=USED)
@@ -163,6 +168,14 @@ def test_an_error_of_the_provider_keeps_status_and_words(laptop: Laptop) -> None
     answer = stream(laptop, body_of(system="overloaded"))
     assert (answer.status, answer.json()) == (529, {"message": "Overloaded"})
     assert answer.header("x-amzn-errortype") == b"ServiceUnavailableException"
+
+
+def test_an_error_inside_a_stream_is_an_exception_frame(laptop: Laptop) -> None:
+    *chunks, last = frames_of(stream(laptop, body_of(system="error")))
+    assert len(chunks) >= 3
+    assert last.headers[":exception-type"] == "serviceUnavailableException"
+    assert json.loads(last.payload) == {"message": "Overloaded"}
+    assert laptop.settled(1)[0].outcome is Outcome.UPSTREAM_ERROR
 
 
 def test_a_cut_stream_is_cut_for_a_bedrock_client_too(laptop: Laptop) -> None:

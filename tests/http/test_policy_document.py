@@ -19,7 +19,7 @@ providers:
     models: ["claude-*"]
     prices: {multiplier: 0.9}
   - {slug: bedrock-prod, type: bedrock, region: eu-central-1}
-  - {slug: azure-prod, type: foundry, credential: "env:AZURE_KEY"}
+  - {slug: azure-prod, type: azure-openai, credential: "env:AZURE_KEY"}
 workspaces:
   - {slug: platform, config: resilient, providers: [anthropic-prod, bedrock-prod], models: ["claude-*"],
      allow_config_override: false}
@@ -62,7 +62,7 @@ def test_the_example_becomes_pieces_in_normal_form() -> None:
         Piece(
             "provider",
             "azure-prod",
-            {"slug": "azure-prod", "type": "foundry", "credential": "env:AZURE_KEY"},
+            {"slug": "azure-prod", "type": "azure-openai", "credential": "env:AZURE_KEY"},
             2,
         ),
         Piece(
@@ -113,7 +113,7 @@ def test_the_example_becomes_pieces_in_normal_form() -> None:
         ),
     )
     assert document.warnings == (
-        "providers[2].type: this version does not serve 'foundry' and refuses its requests",
+        "providers[2].type: this version does not serve 'azure-openai' and refuses its requests",
     )
     assert document.places[("key", "platform/alice")] == "keys[0]"
 

@@ -43,6 +43,8 @@ CLOUD_FIELDS: Mapping[str, tuple[str, ...]] = {
     "external_id": AWS_TYPES,
     "endpoint": ("bedrock",),
     "inference_profile": ("bedrock",),
+    "resource": ("foundry",),
+    "workspace_id": ("anthropic-aws",),
     "model_ids": ("bedrock", "vertex", "foundry"),
     "pass_betas": ("bedrock", "vertex", "foundry", "anthropic-aws"),
 }

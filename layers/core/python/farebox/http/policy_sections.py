@@ -228,6 +228,8 @@ class ProviderSection(Section):
     inference_profile: (
         Annotated[str, AfterValidator(lambda value: _one_of(value, INFERENCE_PROFILES))] | None
     ) = None
+    resource: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,62}$")] | None = None
+    workspace_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,128}$")] | None = None
     model_ids: dict[Pattern, Pattern] = Field(default_factory=dict)
     pass_betas: list[Pattern] = Field(default_factory=list)
     prices: Annotated[Prices, AfterValidator(lambda value: _readable_prices(value))] | None = None

@@ -11,6 +11,7 @@ from farebox.ports import Clock
 from farebox.providers.anthropic import AnthropicProvider
 from farebox.providers.base import Call, Provider, Signing, Translating
 from farebox.providers.clouds.bedrock import BedrockProvider
+from farebox.providers.clouds.messages_api import AnthropicAwsProvider, FoundryProvider
 from farebox.providers.demo import DemoProvider
 from farebox.wire.headers import with_forwarded
 from farebox.wire.http import HttpAnswer, Timeouts, Transport, is_success
@@ -18,8 +19,10 @@ from farebox.wire.sigv4 import AwsCredentials, Signers
 
 PROVIDERS: Mapping[str, Provider] = {
     "anthropic": AnthropicProvider(),
+    "anthropic-aws": AnthropicAwsProvider(),
     "bedrock": BedrockProvider(),
     "demo": DemoProvider(),
+    "foundry": FoundryProvider(),
 }
 
 

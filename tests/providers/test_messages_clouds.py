@@ -1,0 +1,81 @@
+"""Foundry and Claude Platform on AWS through a gateway: what is asked, what is seen, what is booked."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from farebox.domain.record import Outcome
+from farebox.domain.usage import CostStatus
+from tests.support.laptop import Laptop, asking
+from tests.support.upstream import Reply, ScriptedUpstream, sse_message, usage
+
+MODEL = "claude-sonnet-4-5"
+ANSWER = sse_message("A few words.", usage=usage(input_tokens=30, output_tokens=20), model=MODEL)
+KEY = "cloud-key-canary"
+KEYS = json.dumps({"access_key_id": "AKIDEXAMPLE", "secret_access_key": "s", "session_token": "t"})
+JSON = (("Content-Type", "application/json"),)
+FOUNDRY = {"type": "foundry", "resource": "ours"}
+ON_AWS = {"type": "anthropic-aws", "region": "us-east-1", "workspace_id": "wrkspc_1"}
+BOTH = pytest.mark.parametrize("kind", [FOUNDRY, ON_AWS], ids=["foundry", "anthropic-aws"])
+
+
+def laptop(folder: Path, upstream: ScriptedUpstream, kind: dict[str, str], secret: str = KEY) -> Laptop:
+    provider = {"slug": "cloud", "credential": "env:CLOUD_KEY", "base_url": upstream.base_url, **kind}
+    policy: dict[str, Any] = {
+        "providers": [provider],
+        "keys": [{"name": "alice", "user": "alice@example.com"}],
+        "budgets": [{"name": "everyone-day", "scope": {}, "usd": 1000, "period": "day"}],
+    }
+    return Laptop(folder, policy, environment={"CLOUD_KEY": secret})
+
+
+@BOTH
+def test_a_stream_passes_as_it_is_under_the_clouds_key_and_is_booked(
+    tmp_path: Path, kind: dict[str, str]
+) -> None:
+    with ScriptedUpstream([ANSWER]) as upstream, laptop(tmp_path, upstream, kind) as gateway:
+        answer = gateway.ask(asking(stream=True))
+        assert (answer.status, answer.body) == (200, ANSWER.body)
+        [row] = gateway.settled(1)
+        assert KEY not in "".join(gateway.log)
+    assert (row.outcome, row.cost_status) == (Outcome.FINISHED, CostStatus.PRICED)
+    assert (row.model, row.usage.output_tokens) == (MODEL, 20)
+    [asked] = upstream.requests
+    assert asked.target == b"/v1/messages"
+    name = "api-key" if kind is FOUNDRY else "x-api-key"
+    assert asked.header(name) == KEY.encode()
+    assert asked.header("authorization") is None
+
+
+def test_claude_platform_on_aws_is_asked_for_the_workspace_and_signed(tmp_path: Path) -> None:
+    with ScriptedUpstream([ANSWER]) as upstream, laptop(tmp_path, upstream, ON_AWS, KEYS) as gateway:
+        assert gateway.ask(asking(stream=True)).status == 200
+    [asked] = upstream.requests
+    assert b"/us-east-1/aws-external-anthropic/aws4_request" in (asked.header("authorization") or b"")
+    assert asked.header("anthropic-workspace-id") == b"wrkspc_1"
+    assert asked.header("x-api-key") is None
+
+
+@BOTH
+def test_a_refused_credential_of_farebox_does_not_log_the_caller_out(
+    tmp_path: Path, kind: dict[str, str]
+) -> None:
+    refusal = Reply(401, JSON, (b'{"error":{"code":"401","message":"Access denied."}}',))
+    with ScriptedUpstream([refusal]) as upstream, laptop(tmp_path, upstream, kind) as gateway:
+        answer = gateway.ask(asking())
+        assert (answer.status, answer.header("x-should-retry")) == (403, b"false")
+        assert json.loads(answer.body)["error"]["message"] == "Access denied."
+        assert gateway.settled(1)[0].charged_picodollars == 0
+
+
+@BOTH
+def test_tokens_are_counted_and_never_as_nothing(tmp_path: Path, kind: dict[str, str]) -> None:
+    script = [Reply(200, JSON, (b'{"input_tokens":321}',)), Reply(200, JSON, (b'{"input_tokens":0}',))]
+    with ScriptedUpstream(script) as upstream, laptop(tmp_path, upstream, kind) as gateway:
+        target = "/v1/messages/count_tokens"
+        assert json.loads(gateway.ask(asking(), target=target).body) == {"input_tokens": 321}
+        assert gateway.ask(asking(), target=target).status >= 500

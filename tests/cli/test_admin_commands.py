@@ -20,7 +20,7 @@ from tests.support.builders import NOON, a_record
 POLICY = """\
 providers:
   - {slug: main, type: anthropic, models: ["claude-*"]}
-  - {slug: cloud, type: bedrock}
+  - {slug: cloud, type: openai, credential: "env:KEY"}
 workspaces: [{slug: platform, config: c}]
 configs: [{slug: c, config: {provider: "@main"}}]
 keys: [{name: alice, workspace: platform, user: alice@example.com}]
@@ -59,7 +59,7 @@ def test_apply_prints_a_diff_and_a_new_key_once(gateway: Gateway, policy: Path) 
         "+ budget key-day",
         "- provider anthropic (built in)",
         "- provider demo (built in)",
-        "WARNING providers[1].type: this version does not serve 'bedrock' and refuses its requests",
+        "WARNING providers[1].type: this version does not serve 'openai' and refuses its requests",
         "would be: 7 created, 2 replaced (policy version 0)",
     ]
     *_, total, key = gateway.run("apply", str(policy)).out.splitlines()
@@ -76,7 +76,7 @@ def test_apply_prints_a_diff_and_a_new_key_once(gateway: Gateway, policy: Path) 
             '    config: (none) -> "c"',
             "~ budget key-day",
             '    usd: "0.001" -> "0.002"',
-            "WARNING providers[1].type: this version does not serve 'bedrock' and refuses its requests",
+            "WARNING providers[1].type: this version does not serve 'openai' and refuses its requests",
             "2 changed, 5 unchanged (policy version 2)",
         ],
     )
@@ -313,7 +313,7 @@ def test_the_policy_is_listed(gateway: Gateway, policy: Path) -> None:
         "providers": [
             ["slug", "type", "credential", "models", "from"],
             ["main", "anthropic", "caller", "claude-*", "apply"],
-            ["cloud", "bedrock", "aws", "*", "apply"],
+            ["cloud", "openai", "env:KEY", "*", "apply"],
         ],
         "workspaces": [
             ["slug", "config", "providers", "models", "from"],

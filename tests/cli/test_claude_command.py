@@ -226,7 +226,7 @@ def test_options_that_contradict_each_other_are_a_wrong_call(arguments: list[str
 
 OWN = {"slug": "mine", "type": "anthropic"}
 KEPT = {"slug": "kept", "type": "anthropic", "credential": "env:KEY"}
-UNSERVED = {"slug": "cloud", "type": "bedrock"}
+UNSERVED = {"slug": "cloud", "type": "openai", "credential": "env:KEY"}
 DEMO = {"slug": "toy", "type": "demo"}
 BY_OWN = "using your own Claude login or key, which {} takes; farebox keeps no credential"
 BY_STORED = "using the credential that farebox keeps for kept; --own-login uses your own"

@@ -140,12 +140,12 @@ def test_an_answer_that_is_no_error_envelope_is_told_by_its_status() -> None:
 
 
 def test_a_type_that_this_version_does_not_serve_is_a_warning() -> None:
-    row = {"slug": "bedrock", "type": "bedrock", "credential": "aws"}
+    row = {"slug": "other", "type": "openai", "credential": "env:KEY"}
     assert [*check_provider(row, BASE_URL, "fb-x", FixedClock())] == [
         Check(
-            "provider bedrock",
+            "provider other",
             State.WARN,
-            "type 'bedrock' is not served by this version",
+            "type 'openai' is not served by this version",
             "remove it from the policy file, or wait for a version that does",
         )
     ]

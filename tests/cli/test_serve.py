@@ -103,9 +103,9 @@ def test_only_a_farebox_that_answers_counts_as_one(tmp_path: Path, taken: int) -
     ("providers", "options"),
     [
         ([("a", "anthropic", "caller")], ["--own-login"]),
-        ([("a", "anthropic", "env:KEY"), ("b", "bedrock", "aws")], ["--stored"]),
+        ([("a", "anthropic", "env:KEY"), ("b", "openai", "env:KEY")], ["--stored"]),
         ([("a", "anthropic", "caller"), ("d", "demo", "caller")], ["--own-login", "--demo"]),
-        ([("b", "bedrock", "aws")], []),
+        ([("b", "openai", "env:KEY")], []),
     ],
 )
 def test_only_lines_that_work_are_printed(providers: list[tuple[str, str, str]], options: list[str]) -> None:

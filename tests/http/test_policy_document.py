@@ -415,6 +415,27 @@ def test_the_example_of_the_docs_is_a_sound_document() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ("type: bedrock", "region is required for type 'bedrock', such as eu-central-1"),
+        ("type: anthropic, role_arn: 'arn:aws:iam::123456789012:role/x'", "role_arn goes with bedrock and"),
+        ("type: bedrock, region: eu-west-1, external_id: abc", "external_id goes with a role_arn"),
+        ("type: bedrock, region: eu-west-1, role_arn: admin", "role_arn"),
+        ("type: bedrock, region: eu-west-1, endpoint: best", "endpoint"),
+        (
+            "type: bedrock, region: eu-west-1, inference_profile: mars",
+            "inference_profile: 'mars' is not one of global",
+        ),
+        ("type: foundry, credential: 'env:K'", "type 'foundry' needs its resource's name, or a base_url"),
+    ],
+)
+def test_settings_of_a_cloud_are_checked_before_anything_is_stored(settings: str, message: str) -> None:
+    with pytest.raises(ConfigInvalid) as refused:
+        parse_policy_text(f"providers: [{{slug: cloud, {settings}}}]".encode())
+    assert message in refused.value.message
+
+
 @pytest.mark.parametrize("model", [section for _, section in SECTIONS.values()])
 def test_every_field_of_a_section_is_in_the_docs(model: type[Section]) -> None:
     page = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text()

@@ -149,6 +149,8 @@ def cloud_fault(kind: str, named: Set[str], *, region: str | None) -> str | None
         return f"region is required for type '{kind}', such as eu-central-1"
     if "external_id" in named and "role_arn" not in named:
         return "external_id goes with a role_arn"
+    if kind == "foundry" and named.isdisjoint({"resource", "base_url"}):
+        return "type 'foundry' needs its resource's name, or a base_url"
     return None
 
 

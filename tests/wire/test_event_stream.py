@@ -114,6 +114,14 @@ def test_a_length_beyond_all_reason_is_refused_before_it_is_waited_for() -> None
         FrameReader().feed(_with_lengths(12, 0) + whole)
 
 
+def test_frames_before_a_broken_one_are_given_and_then_it_is_told() -> None:
+    good = written([({":event-type": "chunk"}, b"{}")])
+    reader = FrameReader()
+    assert len(reader.feed(good * 2 + good[:-1] + b"?")) == 2
+    with pytest.raises(FrameBroken, match="checksum of a frame"):
+        reader.feed(b"")
+
+
 def test_what_was_fed_can_be_taken_back() -> None:
     data = written([({":event-type": "chunk"}, b"{}")])
     reader = FrameReader()

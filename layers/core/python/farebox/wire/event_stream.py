@@ -51,26 +51,27 @@ class FrameReader:
         return bool(self._rest)
 
     def feed(self, data: bytes) -> list[Frame]:
-        """Give the frames that are complete now. Raises `FrameBroken`, and then has taken nothing."""
+        """Give the frames that are complete now, also those before a broken one: the next call raises
+        `FrameBroken` for that.
+        """
         if self._rest:
             data = self._rest + data
         frames: list[Frame] = []
         start, size = 0, len(data)
         view = memoryview(data)
         while size - start >= _PRELUDE.size:
-            total, headers_bytes, prelude_crc = _PRELUDE.unpack_from(data, start)
-            if crc32(view[start : start + 8]) != prelude_crc:
-                raise FrameBroken("the checksum of a prelude is wrong")
-            payload_bytes = total - headers_bytes - _FRAME_BYTES
-            if headers_bytes > HEADERS_BYTES_MAX or not 0 <= payload_bytes <= PAYLOAD_BYTES_MAX:
-                raise FrameBroken("a length in a prelude is impossible")
-            end = start + total
-            if end > size:
+            try:
+                total, headers_end = _lengths(data, view, start)
+                end = start + total
+                if end > size:
+                    break
+                if crc32(view[start : end - 4]) != _CRC.unpack_from(data, end - 4)[0]:
+                    raise FrameBroken("the checksum of a frame is wrong")
+                headers = self._headers(data[start + _PRELUDE.size : headers_end])
+            except FrameBroken:
+                if not frames:
+                    raise
                 break
-            if crc32(view[start : end - 4]) != _CRC.unpack_from(data, end - 4)[0]:
-                raise FrameBroken("the checksum of a frame is wrong")
-            headers_end = start + _PRELUDE.size + headers_bytes
-            headers = self._headers(data[start + _PRELUDE.size : headers_end])
             frames.append(Frame(headers, data[headers_end : end - 4]))
             start = end
         self._rest = data[start:]
@@ -91,6 +92,17 @@ class FrameReader:
             if len(self._known) < _KNOWN_HEADERS_MAX:
                 self._known[raw] = known
         return known
+
+
+def _lengths(data: bytes, view: memoryview, start: int) -> tuple[int, int]:
+    """Give the length of the frame that begins here, and where its headers end. Raises `FrameBroken`."""
+    total, headers_bytes, prelude_crc = _PRELUDE.unpack_from(data, start)
+    if crc32(view[start : start + 8]) != prelude_crc:
+        raise FrameBroken("the checksum of a prelude is wrong")
+    payload_bytes = total - headers_bytes - _FRAME_BYTES
+    if headers_bytes > HEADERS_BYTES_MAX or not 0 <= payload_bytes <= PAYLOAD_BYTES_MAX:
+        raise FrameBroken("a length in a prelude is impossible")
+    return total, start + _PRELUDE.size + headers_bytes
 
 
 def read_headers(raw: bytes) -> FrameHeaders:

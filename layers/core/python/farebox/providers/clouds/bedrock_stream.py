@@ -39,17 +39,14 @@ class BedrockStream:
     async def receive(self) -> bytes:
         """See `HttpAnswer.receive`. Whole events only; a frame that is broken or unfinished is a cut."""
         while True:
+            # What is left of the last piece may be a broken frame behind good ones.
+            self._events_or_cut(b"")
             data = await self._source.receive()
             if not data:
                 if self._reader.is_midway:
                     raise UpstreamCut(self._host, "the stream ended inside a frame")
                 return b""
-            try:
-                events = self._events(data)
-            except (FrameBroken, msgspec.MsgspecError) as flaw:
-                self._source.abort()
-                raise UpstreamCut(self._host, str(flaw)) from flaw
-            if events:
+            if events := self._events_or_cut(data):
                 return events
 
     def divert(self, take: Callable[[bytes], bool]) -> None:
@@ -77,6 +74,13 @@ class BedrockStream:
     async def aclose(self) -> None:
         """See `HttpAnswer.aclose`."""
         await self._source.aclose()
+
+    def _events_or_cut(self, data: bytes) -> bytes:
+        try:
+            return self._events(data)
+        except (FrameBroken, msgspec.MsgspecError) as flaw:
+            self._source.abort()
+            raise UpstreamCut(self._host, str(flaw)) from flaw
 
     def _events(self, data: bytes) -> bytes:
         return b"".join([_event(frame) for frame in self._reader.feed(data)])

@@ -342,6 +342,8 @@ def test_circuit_breakers_that_failed_lately_are_listed_with_the_providers(gatew
             "provider": "main",
             "model": "claude-opus-5-5",
             "region": "eu",
+            "workspace": None,
+            "host": None,
             "state": "open",
             "failures": 3,
             "requests": 5,

@@ -52,6 +52,24 @@ def hosts(stage: Stage) -> list[str]:
     return names
 
 
+async def test_no_tenant_opens_a_breaker_for_another_one(tmp_path: Path) -> None:
+    """What counts as a failure is in the caller's own config, so it is counted for the caller's workspace."""
+    policy = a_file(
+        providers=[a_provider("first"), a_provider("second")],
+        workspaces=[{"slug": "mine"}, {"slug": "theirs"}],
+        keys=[{"name": "eve", "workspace": "mine"}, {"name": "bob", "workspace": "theirs"}],
+    )
+    async with a_stage(tmp_path, policy) as stage:
+        eager = guarded(failure_threshold=1, failure_status_codes=[400])
+        stage.upstream.script = by_host(first=no(400), second=lambda: GOOD)
+        for _ in range(2):
+            await stage.ask(asking(stream=True), key="eve", x_farebox_config=json.dumps(eager))
+        assert hosts(stage) == ["first", "second", "second"]
+        stage.upstream.script = by_host(first=lambda: GOOD, second=lambda: GOOD)
+        told = await stage.ask(asking(stream=True), key="bob", x_farebox_config=json.dumps(guarded()))
+        assert (told.status, hosts(stage)) == (200, ["first"])
+
+
 async def test_an_open_breaker_passes_its_target_over_until_one_probe_answers(tmp_path: Path) -> None:
     events: list[Event] = []
     async with a_stage(tmp_path, a_policy(), listeners=[events.append]) as stage:

@@ -420,6 +420,7 @@ def test_the_example_of_the_docs_is_a_sound_document() -> None:
     [
         ("type: bedrock", "region is required for type 'bedrock', such as eu-central-1"),
         ("type: anthropic, role_arn: 'arn:aws:iam::123456789012:role/x'", "role_arn goes with bedrock and"),
+        ("type: bedrock, region: evil.example/x", "region is required for type 'bedrock'"),
         ("type: bedrock, region: eu-west-1, external_id: abc", "external_id goes with a role_arn"),
         ("type: bedrock, region: eu-west-1, role_arn: admin", "role_arn"),
         ("type: bedrock, region: eu-west-1, endpoint: best", "endpoint"),

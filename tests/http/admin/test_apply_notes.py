@@ -73,7 +73,7 @@ async def test_a_credential_that_this_gateway_cannot_read_is_a_warning(plane: Pl
     told = await plane.ask("POST", "/v1/apply", json=document)
     warning = (
         "providers[0].credential: this gateway cannot read 'secretsmanager:prod/anthropic'; "
-        "it reads caller, env:, file:"
+        "it reads caller, aws, env:, file:"
     )
     assert told["warnings"] == ([warning] if credential.startswith("secretsmanager") else [])
 

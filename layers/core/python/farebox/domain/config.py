@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
@@ -49,6 +50,9 @@ CLOUD_FIELDS: Mapping[str, tuple[str, ...]] = {
     "pass_betas": ("bedrock", "vertex", "foundry", "anthropic-aws"),
 }
 """Settings that mean something to these types of providers alone."""
+
+AWS_REGION = r"[a-z]{2}(-[a-z]+)+-\d"
+"""It becomes part of a host name, to which credentials go."""
 
 ROLE_ARN = r"^arn:aws[a-z-]*:iam::\d{12}:role/\S+$"
 
@@ -145,7 +149,7 @@ def cloud_fault(kind: str, named: Set[str], *, region: str | None) -> str | None
     for name, kinds in CLOUD_FIELDS.items():
         if name in named and kind not in kinds:
             return f"{name} goes with {' and '.join(kinds)} only, not with '{kind}'"
-    if kind in AWS_TYPES and region is None:
+    if kind in AWS_TYPES and not (region and re.fullmatch(AWS_REGION, region)):
         return f"region is required for type '{kind}', such as eu-central-1"
     if "external_id" in named and "role_arn" not in named:
         return "external_id goes with a role_arn"

@@ -68,7 +68,7 @@ def resolve(
 
 def _is_left_out(targets: Targets, breakers: CircuitBreakers, leaf: Leaf) -> bool:
     try:
-        return breakers.leaves_out(breaker_key(targets.target(leaf)))
+        return breakers.leaves_out(breaker_key(targets.target(leaf), targets.workspace.slug))
     except Refusal:  # that is for the request to be told, when it is this target's turn
         return False
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from farebox.domain.errors import FareboxError, Refusal
 from farebox.domain.plan import Option, Plan
 from farebox.domain.price import PriceBook
-from farebox.domain.routing.breaker import counts_as_failure
+from farebox.domain.routing.breaker import BreakerKey, counts_as_failure
 from farebox.domain.routing.walk import LEFT_OUT, Course, falls_back, leaves
 from farebox.gateway.charging.journal import Journal
 from farebox.gateway.incoming import RETRIES_EXHAUSTED
@@ -134,7 +134,7 @@ class Attempts:
         leaf = option.leaf
         if leaf.breaker is None or self._plan.chooser.is_open(leaf):
             return True  # left out targets come up only where all of them are
-        if await self._trying.breakers.may_try(breaker_key(option.target)):
+        if await self._trying.breakers.may_try(self._breaker_key(option)):
             return True
         self._course.move(LEFT_OUT)
         return self._course.leaf is None and self._failure is None
@@ -144,9 +144,12 @@ class Attempts:
         if rule is None or began_at is None:
             return
         if isinstance(result, Failure) and counts_as_failure(rule, result.status):
-            await breakers.failed(breaker_key(option.target), rule)
+            await breakers.failed(self._breaker_key(option), rule)
         elif not isinstance(result, Failure):
-            await breakers.succeeded(breaker_key(option.target), rule, began_at)
+            await breakers.succeeded(self._breaker_key(option), rule, began_at)
+
+    def _breaker_key(self, option: Option) -> BreakerKey:
+        return breaker_key(option.target, self._plan.caller.key.workspace)
 
     async def _close(self, failure: Failure, option: Option) -> None:
         self._failure, answer = failure, failure.answer

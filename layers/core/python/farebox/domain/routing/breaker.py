@@ -25,21 +25,27 @@ class BreakerState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class BreakerKey:
-    """Whose failures are counted together: one model of one provider in one region, for all who use it."""
+    """Whose failures are counted together: one model of one provider in one region, for all of a workspace.
+
+    Not for other tenants: what counts as a failure, and how soon it is one, is for callers to choose. `host`
+    is the one that a config puts in the place of the provider's own.
+    """
 
     provider: str
     model: str
     region: str = ""
+    workspace: str = ""
+    host: str = ""
 
     def text(self) -> str:
         """Write it on one line."""
-        return SEPARATOR.join((self.provider, self.region, self.model))
+        return SEPARATOR.join((self.workspace, self.provider, self.region, self.host, self.model))
 
     @classmethod
     def of_text(cls, text: str) -> BreakerKey:
         """Read what `text` wrote."""
-        provider, region, model = text.split(SEPARATOR, 2)
-        return cls(provider, model, region)
+        workspace, provider, region, host, model = text.split(SEPARATOR, 4)
+        return cls(provider, model, region, workspace, host)
 
 
 @dataclass(frozen=True, slots=True)

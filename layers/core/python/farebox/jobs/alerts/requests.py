@@ -41,7 +41,9 @@ class RequestAlerts:
 
     def _reasons(self, record: RequestRecord) -> Iterator[tuple[str, Callable[[], Alert]]]:
         if record.error_type in _BRAKES and record.outcome is Outcome.REFUSED:
-            yield f"runaway#{record.session_id}", lambda: self.words.runaway(record)
+            # Sessions are named by clients: another key's of the same name is another one.
+            name = f"runaway#{record.key_id}#{record.session_id}"
+            yield name, lambda: self.words.runaway(record)
         # What was not served has no cost to be known, and its model may be made up.
         if record.cost_status is CostStatus.UNPRICED and record.status == 200:
             name = f"unpriced#{record.provider}#{normalised_model(record.model)}"

@@ -153,7 +153,8 @@ def _local(moment: datetime, zone: str) -> str:
 
 def _raise_command(crossing: Crossing) -> str:
     """Propose half as much again, until the window ends."""
-    bucket = f" --bucket {shlex.quote(crossing.bucket)}" if crossing.bucket else ""
+    # Metadata of callers may be in it: nothing of that may look like another line or command.
+    bucket = f" --bucket {shlex.quote(shown(crossing.bucket))}" if crossing.bucket else ""
     end = crossing.window.end
     until = f"{end:%Y-%m-%dT%H:%M:%SZ}" if end else "1d"
     return (

@@ -99,7 +99,10 @@ def _drop_cache_scopes(top: JsonObject, body: bytes) -> None:
         raw = top.get(name)
         if raw is None or b'"scope"' not in bytes(raw):
             continue
-        value = msgspec.json.decode(raw)
+        try:
+            value = msgspec.json.decode(raw)
+        except (msgspec.MsgspecError, RecursionError):
+            continue  # the provider says what is wrong with it
         if _without_scopes(value):
             top[name] = msgspec.Raw(msgspec.json.encode(value))
 

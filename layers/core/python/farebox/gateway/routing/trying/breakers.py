@@ -113,9 +113,11 @@ class CircuitBreakers:
             await self._events.emit(BreakerMoved(after.key, after.state(now), now))
 
 
-def breaker_key(target: Target) -> BreakerKey:
-    """Name the breaker of a target."""
-    return BreakerKey(target.provider.slug, target.model, target.provider.region or "")
+def breaker_key(target: Target, workspace: str) -> BreakerKey:
+    """Name the breaker of a target for a workspace."""
+    spec = target.provider
+    host = (spec.base_url or "") if spec.is_host_chosen else ""
+    return BreakerKey(spec.slug, target.model, spec.region or "", workspace, host)
 
 
 def _probed(found: Breaker, now: datetime, until: datetime) -> Breaker | None:

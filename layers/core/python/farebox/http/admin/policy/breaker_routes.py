@@ -30,6 +30,8 @@ def _row(breaker: Breaker, now: datetime) -> Row:
         "provider": breaker.key.provider,
         "model": breaker.key.model,
         "region": breaker.key.region or None,
+        "workspace": breaker.key.workspace or None,
+        "host": breaker.key.host or None,
         "state": state.value,
         "failures": breaker.failures,
         "requests": breaker.requests,

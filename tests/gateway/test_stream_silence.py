@@ -10,9 +10,8 @@ import pytest
 
 from farebox.domain.errors import UpstreamCut
 from farebox.domain.record import Outcome
-from farebox.gateway.routing.relay import ANSWER_BYTES_MAX, read_whole
 from farebox.gateway.stream import PING
-from farebox.wire.http import Headers, Silence
+from farebox.wire.http import ANSWER_BYTES_MAX, Headers, Silence, read_whole
 from tests.support.laptop import QUICK, Laptop, a_policy, asking
 from tests.support.upstream import Gate, ScriptedUpstream, json_message, sse_message, usage
 

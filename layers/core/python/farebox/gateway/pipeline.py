@@ -25,13 +25,13 @@ from farebox.gateway.resolve import resolve
 from farebox.gateway.route import Attempts, Trying
 from farebox.gateway.routing.counting import count_at_targets
 from farebox.gateway.routing.models import listed_models
-from farebox.gateway.routing.relay import answer_headers, breaks_off, is_event_stream, read_whole
+from farebox.gateway.routing.relay import answer_headers, breaks_off, is_event_stream
 from farebox.gateway.routing.trying.sending import outgoing_call
 from farebox.gateway.settle import Settler
 from farebox.gateway.stream import Answer, MeteredStream
 from farebox.ports import Clock, Credentials, Keys, Ledger, Policies, Randomness
 from farebox.providers.registry import Providers
-from farebox.wire.http import Headers, HttpAnswer
+from farebox.wire.http import Headers, HttpAnswer, read_whole
 from farebox.wire.limit_headers import with_limits
 from farebox.wire.messages import MessagesHead, read_head
 

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+from farebox.domain.errors import UpstreamCut
+
 Headers = list[tuple[bytes, bytes]]
 """In wire order. Names are lower case, values have no surrounding white space; both are latin-1 bytes."""
 
@@ -41,6 +43,9 @@ class HttpRequest:
     target: bytes
     headers: Headers
     body: bytes = b""
+
+
+ANSWER_BYTES_MAX = 256 * 1024 * 1024
 
 
 class Silence(Exception):
@@ -101,3 +106,28 @@ class Transport(Protocol):
 
     async def aclose(self) -> None:
         """Close every idle connection."""
+
+
+async def read_whole(
+    answer: HttpAnswer, host: str = "the provider", *, bytes_max: int = ANSWER_BYTES_MAX
+) -> bytes:
+    """Read an answer to its end, over silences too, and let go of its connection whatever comes.
+
+    Raises `UpstreamFault` when it breaks off or grows beyond `bytes_max`.
+    """
+    pieces: list[bytes] = []
+    size = 0
+    try:
+        while True:
+            try:
+                piece = await answer.receive()
+            except Silence:
+                continue
+            if not piece:
+                return b"".join(pieces)
+            pieces.append(piece)
+            size += len(piece)
+            if size > bytes_max:
+                raise UpstreamCut(host, f"its answer is larger than {bytes_max} bytes")
+    finally:
+        await answer.aclose()

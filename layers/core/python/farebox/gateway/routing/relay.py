@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable
 
-from farebox.domain.errors import UpstreamCut
 from farebox.domain.plan import Caller
 from farebox.gateway.incoming import IncomingRequest
 from farebox.wire.headers import client_headers, find
-from farebox.wire.http import Diverting, Headers, HttpAnswer, Silence, is_success
-
-ANSWER_BYTES_MAX = 256 * 1024 * 1024
+from farebox.wire.http import Diverting, Headers, HttpAnswer, is_success
 
 
 class KeptAnswer:
@@ -50,26 +47,6 @@ class KeptAnswer:
     async def aclose(self) -> None:
         """Give the connection back, or drop it. What was read can still be given."""
         await self._source.aclose()
-
-
-async def read_whole(source: HttpAnswer) -> bytes:
-    """Read an answer to its end. Raises `UpstreamFault` when it breaks off or grows beyond 256 MB."""
-    pieces: list[bytes] = []
-    size = 0
-    try:
-        while True:
-            try:
-                piece = await source.receive()
-            except Silence:
-                continue
-            if not piece:
-                return b"".join(pieces)
-            pieces.append(piece)
-            size += len(piece)
-            if size > ANSWER_BYTES_MAX:
-                raise UpstreamCut("the provider", f"its answer is larger than {ANSWER_BYTES_MAX} bytes")
-    finally:
-        await source.aclose()
 
 
 def breaks_off(source: HttpAnswer, body: bytes) -> bool:

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from farebox.domain.errors import UpstreamCut
-from farebox.wire.http import Headers, HttpAnswer, Silence
-
-WHOLE_BYTES_MAX = 32 * 1024 * 1024
-"""More than any error, count or message that is read before it is passed on."""
+from farebox.wire.http import Headers
 
 
 class WholeAnswer:
@@ -27,23 +23,3 @@ class WholeAnswer:
 
     async def aclose(self) -> None:
         """See `HttpAnswer.aclose`."""
-
-
-async def read_body(answer: HttpAnswer, host: str) -> bytes:
-    """Read an answer to its end and let go of its connection. Raises `UpstreamFault`."""
-    pieces: list[bytes] = []
-    size = 0
-    try:
-        while True:
-            try:
-                piece = await answer.receive()
-            except Silence:
-                continue
-            if not piece:
-                return b"".join(pieces)
-            pieces.append(piece)
-            size += len(piece)
-            if size > WHOLE_BYTES_MAX:
-                raise UpstreamCut(host, f"its answer is larger than {WHOLE_BYTES_MAX} bytes")
-    finally:
-        await answer.aclose()

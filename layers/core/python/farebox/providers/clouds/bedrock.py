@@ -18,7 +18,7 @@ from farebox.domain.errors import ConfigInvalid, CredentialMissing
 from farebox.domain.price.model_names import foundation_model_id
 from farebox.providers.anthropic import accept_encoding
 from farebox.providers.base import COUNT_TOKENS, Call, split_base_url, with_query
-from farebox.providers.clouds.answers import WholeAnswer, read_body
+from farebox.providers.clouds.answers import WholeAnswer
 from farebox.providers.clouds.aws_errors import AWS_ERRORS, aws_error
 from farebox.providers.clouds.bedrock_stream import BedrockStream
 from farebox.providers.clouds.errors import is_anthropic_envelope, read_document
@@ -26,7 +26,7 @@ from farebox.providers.clouds.shape import BETA_HEADER, Shaped, shape
 from farebox.providers.clouds.terms import BEDROCK_INVOKE, BEDROCK_MESSAGES
 from farebox.wire.event_stream import CONTENT_TYPE as EVENT_STREAM
 from farebox.wire.headers import find, upstream_headers
-from farebox.wire.http import Headers, HttpAnswer, HttpRequest, is_success
+from farebox.wire.http import Headers, HttpAnswer, HttpRequest, is_success, read_whole
 from farebox.wire.request_body.top_level import JsonObject
 from farebox.wire.sigv4 import AwsCredentials, SigningScope
 from farebox.wire.token_count import read_count
@@ -65,7 +65,7 @@ class BedrockProvider:
         """Turn frames into events, a count into ours, and errors into Anthropic's words."""
         host = f"bedrock in {spec.region}"
         if not is_success(answer.status):
-            body = await read_body(answer, host)
+            body = await read_whole(answer, host)
             if is_anthropic_envelope(body):
                 return WholeAnswer(answer.status, _named(answer.headers), body)
             return aws_error(answer, body).answer(AWS_ERRORS, answer.headers, request_id_of(answer.headers))
@@ -75,8 +75,8 @@ class BedrockProvider:
         if content_type.startswith(EVENT_STREAM):
             return BedrockStream(answer, host, _named(answer.headers, b"text/event-stream; charset=utf-8"))
         if call.operation == COUNT_TOKENS:
-            return _count(answer, await read_body(answer, host))
-        return WholeAnswer(answer.status, _named(answer.headers), await read_body(answer, host))
+            return _count(answer, await read_whole(answer, host))
+        return WholeAnswer(answer.status, _named(answer.headers), await read_whole(answer, host))
 
 
 def region_of(spec: ProviderSpec) -> str:

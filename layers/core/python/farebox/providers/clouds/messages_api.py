@@ -12,14 +12,14 @@ import msgspec
 from farebox.domain.config import ProviderSpec
 from farebox.domain.errors import ConfigInvalid, CredentialMissing
 from farebox.providers.base import COUNT_TOKENS, Call, split_base_url, with_query
-from farebox.providers.clouds.answers import WholeAnswer, read_body
+from farebox.providers.clouds.answers import WholeAnswer
 from farebox.providers.clouds.aws_errors import AWS_ERRORS, aws_error
 from farebox.providers.clouds.bedrock import region_of, request_id_of
 from farebox.providers.clouds.errors import CloudError, is_anthropic_envelope, read_document, text_of
 from farebox.providers.clouds.shape import BETA_HEADER, shape
 from farebox.providers.clouds.terms import ANTHROPIC_AWS, FOUNDRY, Terms
 from farebox.wire.headers import find, upstream_headers
-from farebox.wire.http import Headers, HttpAnswer, HttpRequest, is_success
+from farebox.wire.http import Headers, HttpAnswer, HttpRequest, is_success, read_whole
 from farebox.wire.sigv4 import AwsCredentials, SigningScope
 from farebox.wire.token_count import read_count
 
@@ -97,7 +97,7 @@ def _request(spec: ProviderSpec, call: Call, terms: Terms, url: str, own: Header
 async def _checked(host: str, call: Call, answer: HttpAnswer) -> HttpAnswer:
     if is_success(answer.status) and call.operation != COUNT_TOKENS:
         return answer
-    body = await read_body(answer, host)
+    body = await read_whole(answer, host)
     headers = [each for each in answer.headers if each[0] != b"content-length"]
     if is_success(answer.status):
         if read_count(read_document(body).get("input_tokens")):

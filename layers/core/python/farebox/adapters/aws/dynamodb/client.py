@@ -15,7 +15,7 @@ from farebox.adapters.aws.dynamodb.errors import Failure, Unmet, failure_of
 from farebox.domain.errors import StoreFault, UpstreamFault
 from farebox.ports import Clock, Randomness
 from farebox.wire.headers import find
-from farebox.wire.http import HttpRequest, Origin, Timeouts, Transport
+from farebox.wire.http import HttpRequest, Origin, Timeouts, Transport, read_whole
 from farebox.wire.sigv4 import AwsCredentials, Signer
 
 _encode = msgspec.json.Encoder().encode
@@ -125,13 +125,7 @@ class DynamoClient:
         request = HttpRequest(b"POST", self._origin, b"/", headers, body)
         signed = self._signer.sign(request, credentials, self._clock.now())
         exchange = await self._transport.send(replace(request, headers=signed), self._patience.timeouts)
-        try:
-            chunks = []
-            while chunk := await exchange.receive():
-                chunks.append(chunk)
-        finally:
-            await exchange.aclose()
-        answer = b"".join(chunks)
+        answer = await read_whole(exchange, "DynamoDB")
         checksum = find(exchange.headers, b"x-amz-crc32")
         if checksum is not None and checksum != str(zlib.crc32(answer)).encode():
             raise UpstreamFault("the answer was changed on its way")

@@ -11,7 +11,7 @@ import msgspec
 
 from farebox.domain.errors import StoreFault, UpstreamFault
 from farebox.ports import Clock
-from farebox.wire.http import HttpRequest, Origin, Timeouts, Transport
+from farebox.wire.http import HttpRequest, Origin, Timeouts, Transport, read_whole
 from farebox.wire.sigv4 import AwsCredentials
 
 RENEW_BEFORE = timedelta(minutes=5)
@@ -96,10 +96,7 @@ async def container_credentials(
     request = HttpRequest(b"GET", origin, target.encode(), [(b"authorization", authorization.encode())])
     try:
         answer = await transport.send(request, _TIMEOUTS)
-        body = b""
-        while chunk := await answer.receive():
-            body += chunk
-        await answer.aclose()
+        body = await read_whole(answer, "the credential endpoint")
         if answer.status != 200:
             raise StoreFault(f"the credential endpoint answered {answer.status}")
         found = _document(body)

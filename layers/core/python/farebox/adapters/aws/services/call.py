@@ -10,7 +10,7 @@ from dataclasses import replace
 from farebox.adapters.aws.dynamodb.credentials import CredentialSource
 from farebox.domain.errors import StoreFault, UpstreamFault
 from farebox.ports import Clock
-from farebox.wire.http import Headers, HttpRequest, Origin, Timeouts, Transport
+from farebox.wire.http import Headers, HttpRequest, Origin, Timeouts, Transport, read_whole
 from farebox.wire.sigv4 import Signer
 
 PAUSES_S = (0.1, 0.4, 1.6)
@@ -91,13 +91,7 @@ class AwsService:
         credentials = await self._credentials.current()
         signed = self._signer.sign(request, credentials, self._clock.now())
         exchange = await self._transport.send(replace(request, headers=signed), _TIMEOUTS)
-        try:
-            chunks = []
-            while chunk := await exchange.receive():
-                chunks.append(chunk)
-        finally:
-            await exchange.aclose()
-        answer = b"".join(chunks)
+        answer = await read_whole(exchange, self._name)
         if exchange.status != 200 and _code_of(answer) in _STALE_CREDENTIALS:
             self._credentials.distrust(credentials)
         return exchange.status, answer

@@ -11,7 +11,7 @@ import hashlib
 from farebox.adapters.aws.dynamodb.credentials import CredentialSource
 from farebox.domain.errors import StoreFault, UpstreamFault
 from farebox.ports import Clock
-from farebox.wire.http import HttpRequest, Origin, Timeouts, Transport
+from farebox.wire.http import HttpRequest, Origin, Timeouts, Transport, read_whole
 from farebox.wire.sigv4 import Signer
 
 TRIES = 3
@@ -71,10 +71,4 @@ class BucketObjects:
         signed = self._signer.sign(request, credentials, self._clock.now())
         sent = HttpRequest(method, self._origin, target, signed, data)
         answer = await self._transport.send(sent, TIMEOUTS)
-        try:
-            pieces = []
-            while piece := await answer.receive():
-                pieces.append(piece)
-        finally:
-            await answer.aclose()
-        return answer.status, b"".join(pieces)
+        return answer.status, await read_whole(answer, "S3")

@@ -8,7 +8,7 @@ from farebox.adapters.aws.dynamodb.credentials import CredentialSource
 from farebox.adapters.aws.key_store.kept import Kept
 from farebox.domain.errors import ConfigInvalid, UpstreamFault
 from farebox.ports import Clock
-from farebox.wire.http import HttpRequest, Origin, Timeouts, Transport
+from farebox.wire.http import HttpRequest, Origin, Timeouts, Transport, read_whole
 from farebox.wire.sigv4 import Signer
 
 FRESH_MS = 60_000
@@ -107,13 +107,7 @@ class ManagedSecrets:
         headers = self._signer.sign(request, credentials, self._clock.now())
         signed = HttpRequest(request.method, request.origin, request.target, headers, body)
         answer = await self._transport.send(signed, _TIMEOUTS)
-        try:
-            pieces = []
-            while chunk := await answer.receive():
-                pieces.append(chunk)
-        finally:
-            await answer.aclose()
-        return answer.status, b"".join(pieces)
+        return answer.status, await read_whole(answer, "Secrets Manager")
 
 
 _FINAL = frozenset({"ResourceNotFoundException", "AccessDeniedException", "InvalidRequestException"})

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 from farebox.adapters.aws.dynamodb.credentials import CredentialSource
 from farebox.domain.errors import StoreFault, UpstreamFault
 from farebox.ports import Clock
-from farebox.wire.http import HttpRequest, Origin, Timeouts, Transport, is_success
+from farebox.wire.http import HttpRequest, Origin, Timeouts, Transport, is_success, read_whole
 from farebox.wire.sigv4 import AwsCredentials, Signer
 
 SESSION_S = 3_600
@@ -69,13 +69,7 @@ async def _ask(
     request = HttpRequest(b"POST", origin, b"/", form, body)
     headers = Signer(region, "sts").sign(request, credentials, clock.now())
     answer = await transport.send(HttpRequest(b"POST", origin, b"/", headers, body), _TIMEOUTS)
-    pieces = []
-    try:
-        while piece := await answer.receive():
-            pieces.append(piece)
-    finally:
-        await answer.aclose()
-    text = b"".join(pieces).decode("utf-8", "replace")
+    text = (await read_whole(answer, "STS")).decode("utf-8", "replace")
     is_told = is_success(answer.status) or _element(text, "Code")
     return text if is_told else f"<Code>HTTP {answer.status}</Code>"
 

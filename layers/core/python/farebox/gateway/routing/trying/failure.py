@@ -21,9 +21,9 @@ from farebox.domain.errors import (
 from farebox.domain.plan import Option, Quote
 from farebox.domain.routing.tree import REFUSED_BY_POLICY, Leaf
 from farebox.gateway.charging.meter import Reading, StreamMeter, expected_usage, read_message
-from farebox.gateway.routing.relay import KeptAnswer, is_event_stream, read_whole
+from farebox.gateway.routing.relay import KeptAnswer, is_event_stream
 from farebox.wire.headers import find
-from farebox.wire.http import Headers, HttpAnswer, is_success
+from farebox.wire.http import Headers, HttpAnswer, is_success, read_whole
 from farebox.wire.usage.fold import UsageFold
 
 UNREACHABLE, CUT, TIMED_OUT, OWN_TIMEOUT = 503, 502, 504, 408

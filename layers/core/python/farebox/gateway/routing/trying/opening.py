@@ -9,7 +9,7 @@ import msgspec
 
 from farebox.domain.errors import UpstreamCut, UpstreamFault, UpstreamTimeout
 from farebox.domain.routing.tree import Leaf
-from farebox.gateway.routing.relay import KeptAnswer, breaks_off, is_event_stream, read_whole
+from farebox.gateway.routing.relay import KeptAnswer, breaks_off, is_event_stream
 from farebox.gateway.routing.trying.failure import (
     CUT,
     ERROR_STATUSES,
@@ -20,7 +20,7 @@ from farebox.gateway.routing.trying.failure import (
     late_status,
 )
 from farebox.wire.headers import find
-from farebox.wire.http import HttpAnswer, Silence
+from farebox.wire.http import HttpAnswer, Silence, read_whole
 from farebox.wire.sse import SseScanner
 
 # What comes before the first content is small; whoever sends more is not stalling.

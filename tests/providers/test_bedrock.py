@@ -184,6 +184,40 @@ def test_an_error_has_anthropics_shape_and_the_words_that_clients_mend_by(
     assert (row.outcome, row.charged_picodollars) == (Outcome.UPSTREAM_ERROR, 0)
 
 
+ROLE = "arn:aws:sts::123456789012:assumed-role/farebox-prod-proxy/farebox-prod-proxy"
+RESOURCE = "arn:aws:bedrock:eu-central-1::foundation-model/anthropic.claude-sonnet-4-5"
+DENIED = f"User: {ROLE} is not authorized to perform: bedrock:InvokeModel on resource: {RESOURCE}"
+UNSIGNED = (
+    "The request signature we calculated does not match the signature you provided.\n\n"
+    "The Canonical String for this request should have been\n'POST\nx-amz-security-token:token-canary'"
+)
+MALFORMED = "Authorization header requires 'Signature' parameter. Authorization=ASIACANARYCANARY1234"
+
+
+@pytest.mark.parametrize(
+    ("code", "words", "told"),
+    [
+        ("AccessDeniedException", DENIED, DENIED.replace(ROLE, "(farebox's role)")),
+        ("InvalidSignatureException", UNSIGNED, UNSIGNED.partition("\n")[0]),
+        (
+            "IncompleteSignatureException",
+            MALFORMED,
+            MALFORMED.replace("ASIACANARYCANARY1234", "(an access key)"),
+        ),
+    ],
+)
+def test_who_farebox_is_in_its_account_is_no_business_of_the_client(
+    tmp_path: Path, code: str, words: str, told: str
+) -> None:
+    replies = [bedrock_error(403, code, words), framed([exception_frame(code, words)])]
+    with ScriptedUpstream(replies) as upstream, laptop(tmp_path, upstream) as gateway:
+        refused = json.loads(gateway.ask(asking(stream=True)).body)["error"]
+        broken = gateway.ask(asking(stream=True)).body.decode()
+    assert refused["message"] == refused["provider_error"]["message"] == told
+    for hidden in ("farebox-prod-proxy", "canary", "CANARY"):
+        assert hidden not in broken
+
+
 def test_an_exception_within_a_stream_is_an_error_event_and_what_was_told_is_booked(tmp_path: Path) -> None:
     frames = bedrock_stream(ANSWER).pieces[:3]
     script = [framed([*frames, exception_frame("throttlingException", "Too many tokens.")])]
@@ -243,6 +277,40 @@ def test_betas_and_fields_pass_renamed_or_not_as_bedrock_takes_them(tmp_path: Pa
     assert sent["anthropic_beta"] == ["interleaved-thinking-2025-05-14", "effort-2025-11-24"]
     assert "context_management" not in sent
     assert sent["system"][0]["cache_control"] == {"type": "ephemeral"}
+
+
+def test_only_cache_marks_lose_their_scope_and_all_else_keeps_its_bytes(tmp_path: Path) -> None:
+    mark: dict[str, Any] = {"cache_control": {"type": "ephemeral", "scope": "global"}}
+    alike: dict[str, Any] = {"cache_control": {"scope": "a field of somebody's tool"}, "n": 1e20}
+    result = {"type": "tool_result", "tool_use_id": "t", "content": [{"type": "text", "text": "r", **mark}]}
+    source = {"type": "content", "content": [{"type": "text", "text": "d", **mark}]}
+    turns = [
+        {"role": "user", "content": "scope"},
+        {"role": "assistant", "content": [{"type": "tool_use", "id": "t", "name": "n", "input": alike}]},
+        {"role": "user", "content": [result, {"type": "document", "source": source}]},
+    ]
+    tools = [{"name": "n", "input_schema": {"type": "object", "properties": alike}, **mark}]
+    body = asking(stream=True, messages=turns, tools=tools)
+    with ScriptedUpstream([bedrock_stream(ANSWER)]) as upstream, laptop(tmp_path, upstream) as gateway:
+        assert gateway.ask(body).status == 200
+    sent = upstream.requests[0].body
+    assert b'"global"' not in sent
+    kept = {"cache_control": {"type": "ephemeral"}}
+    read = json.loads(sent)
+    assert read["tools"] == [{**tools[0], **kept}]
+    assert read["messages"][1] == turns[1]
+    assert read["messages"][2]["content"][0]["content"] == [{"type": "text", "text": "r", **kept}]
+    assert read["messages"][2]["content"][1]["source"]["content"] == [{"type": "text", "text": "d", **kept}]
+
+
+@pytest.mark.parametrize(
+    "messages", [[{"output_config": {}}, 7], '"scope"', [[[{"scope": 1}]]], [{"content": 7}]]
+)
+def test_what_is_no_list_of_messages_is_for_bedrock_to_refuse(tmp_path: Path, messages: Any) -> None:
+    refusal = bedrock_error(400, "ValidationException", "messages: Input should be a valid list")
+    with ScriptedUpstream([refusal]) as upstream, laptop(tmp_path, upstream) as gateway:
+        answer = gateway.ask(asking(stream=True, messages=messages))
+    assert answer.status == 400
 
 
 def test_an_application_profile_is_asked_by_its_arn_and_priced_as_its_model(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -16,7 +16,8 @@ from farebox.wire.request_body.top_level import JsonObject, read_object
 BETA_HEADER = b"anthropic-beta"
 
 _texts = msgspec.json.Decoder(list[str])
-_turns = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
+_turns = msgspec.json.Decoder(list[JsonObject])
+_fields = msgspec.json.Decoder(JsonObject)
 _SCOPED = ("system", "tools", "messages")
 # Its loss would not be noticed, and it stands for a check of what tools may do: the client must know.
 _TOLD_WHEN_DROPPED = "safeguards"
@@ -45,7 +46,7 @@ def shape(call: Call, terms: Terms, pass_betas: Iterable[str] = ()) -> Shaped:
     if terms.turn_config_beta not in betas:
         _drop_turn_configs(top)
     if not terms.takes_cache_scope:
-        _drop_cache_scopes(top, call.body)
+        _drop_cache_scopes(top)
     return Shaped(top, betas)
 
 
@@ -82,42 +83,71 @@ def _drop_turn_configs(top: JsonObject) -> None:
     raw = top.get("messages")
     if raw is None or b'"output_config"' not in bytes(raw):
         return
-    try:
-        turns = _turns.decode(raw)
-    except msgspec.MsgspecError:
-        return  # the provider says what is wrong with it
-    if any(turn.pop("output_config", None) is not None for turn in turns):
-        for turn in turns:
-            turn.pop("output_config", None)
-        top["messages"] = msgspec.Raw(msgspec.json.encode(turns))
+    turns = _objects(raw)
+    dropped = [turn.pop("output_config", None) for turn in turns]
+    if any(config is not None for config in dropped):
+        top["messages"] = _raw(turns)
 
 
-def _drop_cache_scopes(top: JsonObject, body: bytes) -> None:
-    if b'"scope"' not in body:
-        return
+def _drop_cache_scopes(top: JsonObject) -> None:
+    """Take `scope` out of the cache marks, which stand on blocks, on tools and on blocks inside blocks."""
     for name in _SCOPED:
-        raw = top.get(name)
-        if raw is None or b'"scope"' not in bytes(raw):
-            continue
-        try:
-            value = msgspec.json.decode(raw)
-        except (msgspec.MsgspecError, RecursionError):
-            continue  # the provider says what is wrong with it
-        if _without_scopes(value):
-            top[name] = msgspec.Raw(msgspec.json.encode(value))
+        if name in top:
+            top[name] = _without_scopes(top[name])
 
 
-def _without_scopes(value: object) -> bool:
-    """Take `scope` out of every cache mark inside; say whether there was one."""
-    found = False
-    waiting = [value]
-    while waiting:
-        each = waiting.pop()
-        if isinstance(each, list):
-            waiting.extend(each)
-        elif isinstance(each, dict):
-            mark = each.get("cache_control")
-            if isinstance(mark, dict) and mark.pop("scope", None) is not None:
-                found = True
-            waiting.extend(inner for inner in each.values() if isinstance(inner, dict | list))
-    return found
+def _without_scopes(raw: msgspec.Raw) -> msgspec.Raw:
+    """Give a list of blocks with no scope in it; where there was none, its own bytes.
+
+    A tool's schema and what a model asked of a tool hold no cache marks, whatever their fields are called.
+    """
+    if b'"scope"' not in bytes(raw):
+        return raw
+    blocks = _objects(raw)
+    changed = False
+    for block in blocks:
+        for name, clean in _HOLDING_SCOPES.items():
+            held = block.get(name)
+            if held is not None and (kept := clean(held)) is not held:
+                block[name] = kept
+                changed = True
+    return _raw(blocks) if changed else raw
+
+
+def _without_scope(mark: msgspec.Raw) -> msgspec.Raw:
+    fields = _object_of(mark)
+    return mark if fields.pop("scope", None) is None else _raw(fields)
+
+
+def _without_scopes_of_source(source: msgspec.Raw) -> msgspec.Raw:
+    fields = _object_of(source)
+    content = fields.get("content")
+    if content is None or (kept := _without_scopes(content)) is content:
+        return source
+    return _raw({**fields, "content": kept})
+
+
+_HOLDING_SCOPES: Mapping[str, Callable[[msgspec.Raw], msgspec.Raw]] = {
+    "cache_control": _without_scope,
+    "content": _without_scopes,
+    "source": _without_scopes_of_source,
+}
+
+
+def _objects(raw: msgspec.Raw) -> list[JsonObject]:
+    """Read a list of objects. Of what is none the provider says what is wrong with it."""
+    try:
+        return _turns.decode(raw)
+    except (msgspec.MsgspecError, RecursionError):
+        return []
+
+
+def _object_of(raw: msgspec.Raw) -> JsonObject:
+    try:
+        return _fields.decode(raw)
+    except (msgspec.MsgspecError, RecursionError):
+        return {}
+
+
+def _raw(value: object) -> msgspec.Raw:
+    return msgspec.Raw(msgspec.json.encode(value))

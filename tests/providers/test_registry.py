@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
 from farebox.domain.config import ProviderSpec
 from farebox.domain.errors import UpstreamStatusUnusable
+from farebox.ports.bearer import BearerToken
 from farebox.providers.base import MESSAGES, Call
 from farebox.providers.registry import Providers
+from farebox.wire.headers import find
 from farebox.wire.http import Headers, HttpAnswer, HttpRequest, Timeouts
 from tests.support.builders import FixedClock
 
 SPEC = ProviderSpec("main", "anthropic", "env:KEY", base_url="https://api.example")
 CALL = Call(MESSAGES, b"", [], b"{}", False, None, "sk-ant-api03-x", None)
+BODY = b'{"model":"claude-sonnet-4-5","messages":[]}'
+FOUNDRY = ProviderSpec("azure", "foundry", "env:KEY", base_url="https://ours.example/anthropic")
 
 
 @dataclass
@@ -62,3 +66,48 @@ async def test_any_other_status_is_the_providers_word(status: int) -> None:
     answer = Answer(status)
     assert await Providers(OneAnswer(answer), {}, Timeouts(), FixedClock()).send(SPEC, CALL) is answer
     assert not answer.is_closed
+
+
+class TokenGate:
+    """A transport whose peer takes one token, or none."""
+
+    def __init__(self, taken: bytes) -> None:
+        self.taken = taken
+        self.seen: list[bytes | None] = []
+        self.answers: list[Answer] = []
+
+    async def send(
+        self, request: HttpRequest, timeouts: Timeouts, *, silence_ms: int | None = None
+    ) -> HttpAnswer:
+        self.seen.append(find(request.headers, b"authorization"))
+        self.answers.append(Answer(200 if self.seen[-1] == self.taken else 401))
+        return self.answers[-1]
+
+    async def aclose(self) -> None:
+        self.answers.clear()
+
+
+def token(text: str, *others: str) -> BearerToken:
+    """Give a token whose source has others, in turn."""
+
+    async def another() -> BearerToken | None:
+        return token(*others) if others else None
+
+    return BearerToken(text, another)
+
+
+async def test_a_token_that_is_refused_is_replaced_and_the_call_sent_again() -> None:
+    gate = TokenGate(b"Bearer new")
+    call = replace(CALL, body=BODY, secret=token("old", "new"))
+    answer = await Providers(gate, {}, Timeouts(), FixedClock()).send(FOUNDRY, call)
+    assert (answer.status, gate.seen) == (200, [b"Bearer old", b"Bearer new"])
+    assert [each.is_closed for each in gate.answers] == [True, False]
+
+
+@pytest.mark.parametrize("others", [(), ("second", "third", "fourth")])
+async def test_a_token_is_replaced_once_and_then_the_refusal_stands(others: tuple[str, ...]) -> None:
+    gate = TokenGate(b"Bearer other")
+    call = replace(CALL, body=BODY, secret=token("first", *others))
+    answer = await Providers(gate, {}, Timeouts(), FixedClock()).send(FOUNDRY, call)
+    # A 401 would log the caller out, whose key is good.
+    assert (answer.status, len(gate.seen)) == (403, 2 if others else 1)

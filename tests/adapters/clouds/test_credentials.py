@@ -14,6 +14,7 @@ from farebox.adapters.clouds.credentials import ProviderCredentials, sts_origin
 from farebox.adapters.local.secrets import LocalSecrets
 from farebox.domain.config import CloudSettings, ProviderSpec
 from farebox.domain.errors import CredentialUnavailable, UpstreamUnreachable
+from farebox.ports.bearer import Credential
 from farebox.wire.headers import find
 from farebox.wire.http import HttpRequest, Origin
 from farebox.wire.sigv4 import AwsCredentials, Signer
@@ -63,7 +64,7 @@ class Scene:
         self.given += 1
         return assumed(f"ASIA{self.given}", self.clock.now() + timedelta(hours=1))
 
-    async def of(self, spec: ProviderSpec) -> str | AwsCredentials:
+    async def of(self, spec: ProviderSpec) -> Credential:
         return await self.credentials.of(spec)
 
 

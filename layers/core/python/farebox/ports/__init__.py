@@ -18,7 +18,7 @@ from farebox.domain.event import Event
 from farebox.domain.identity import AdminKey, GatewayKey
 from farebox.domain.record import RequestRecord
 from farebox.domain.routing.caching import CacheEntry
-from farebox.wire.sigv4 import AwsCredentials
+from farebox.ports.bearer import Credential
 
 Row = TypeVar("Row")
 
@@ -59,8 +59,8 @@ class Secrets(Protocol):
 class Credentials(Protocol):
     """What a request to a provider is sent with, good now."""
 
-    async def of(self, spec: ProviderSpec) -> str | AwsCredentials:
-        """Give a provider's own credential: what is sent, or what signs. Cheap to call for each attempt.
+    async def of(self, spec: ProviderSpec) -> Credential:
+        """Give a provider's own credential. Cheap to call for each attempt.
 
         Raises `CredentialUnavailable`. Not to be asked for providers with the caller's credential.
         """

@@ -9,9 +9,10 @@ from urllib.parse import urlsplit
 from farebox.domain.config import ProviderSpec
 from farebox.domain.errors import ConfigInvalid
 from farebox.domain.plan import CallerCredential
+from farebox.ports.bearer import Credential
 from farebox.wire.headers import upstream_query
 from farebox.wire.http import Headers, HttpAnswer, HttpRequest, Origin
-from farebox.wire.sigv4 import AwsCredentials, SigningScope
+from farebox.wire.sigv4 import SigningScope
 
 MESSAGES = "messages"
 COUNT_TOKENS = "count_tokens"
@@ -25,8 +26,8 @@ class Call:
     be rewritten.
 
     `forward_headers` are names of the client's headers that go out as they came, whatever the provider makes
-    of the others. `secret` is the resolved credential of the provider: what is sent, or what signs. None
-    where the caller's own travels on.
+    of the others. `secret` is the resolved credential of the provider; None where the caller's own travels
+    on.
     """
 
     operation: str
@@ -35,7 +36,7 @@ class Call:
     body: bytes
     is_stream: bool
     model: str | None
-    secret: str | AwsCredentials | None
+    secret: Credential | None
     caller_credential: CallerCredential | None
     forward_headers: tuple[str, ...] = ()
 

@@ -8,13 +8,14 @@ from dataclasses import dataclass, field, replace
 from farebox.domain.config import ProviderSpec
 from farebox.domain.errors import PolicyRefused, UpstreamStatusUnusable
 from farebox.ports import Clock
+from farebox.ports.bearer import BearerToken
 from farebox.providers.anthropic import AnthropicProvider
 from farebox.providers.base import Call, Provider, Signing, Translating
 from farebox.providers.clouds.bedrock import BedrockProvider
 from farebox.providers.clouds.messages_api import AnthropicAwsProvider, FoundryProvider
 from farebox.providers.demo import DemoProvider
 from farebox.wire.headers import with_forwarded
-from farebox.wire.http import HttpAnswer, Timeouts, Transport, is_success
+from farebox.wire.http import HttpAnswer, HttpRequest, Timeouts, Transport, is_success
 from farebox.wire.sigv4 import AwsCredentials, Signers
 
 PROVIDERS: Mapping[str, Provider] = {
@@ -56,11 +57,28 @@ class Providers:
         timeouts: Timeouts | None = None,
     ) -> HttpAnswer:
         """Send a call and wait for the head of its answer, by the bounds of `timeouts` where they are given.
+        A token that is refused is replaced once, where there is another.
 
         Raises as `Transport.send` and `Provider.request` do, and `UpstreamStatusUnusable` for a redirect and
         whatever else answers nothing.
         """
         provider = self.of(spec)
+        bounds = timeouts or self.timeouts
+        request, answer = await self._sent(provider, spec, call, silence_ms, bounds)
+        if answer.status == 401 and isinstance(call.secret, BearerToken):
+            token = await call.secret.another()
+            if token is not None:
+                await answer.aclose()
+                call = replace(call, secret=token)
+                request, answer = await self._sent(provider, spec, call, silence_ms, bounds)
+        if is_success(answer.status) or 400 <= answer.status <= 599:
+            return await provider.answer(spec, call, answer) if isinstance(provider, Translating) else answer
+        await answer.aclose()
+        raise UpstreamStatusUnusable(request.origin.host, answer.status)
+
+    async def _sent(
+        self, provider: Provider, spec: ProviderSpec, call: Call, silence_ms: int | None, bounds: Timeouts
+    ) -> tuple[HttpRequest, HttpAnswer]:
         request = provider.request(spec, call)
         if call.forward_headers:
             headers = with_forwarded(request.headers, call.headers, call.forward_headers)
@@ -71,8 +89,4 @@ class Providers:
         if spec.is_host_chosen:
             request = replace(request, origin=replace(request.origin, is_chosen=True))
         transport = self.transports.get(spec.type, self.http)
-        answer = await transport.send(request, timeouts or self.timeouts, silence_ms=silence_ms)
-        if is_success(answer.status) or 400 <= answer.status <= 599:
-            return await provider.answer(spec, call, answer) if isinstance(provider, Translating) else answer
-        await answer.aclose()
-        raise UpstreamStatusUnusable(request.origin.host, answer.status)
+        return request, await transport.send(request, bounds, silence_ms=silence_ms)

@@ -13,6 +13,7 @@ from farebox.adapters.aws.services.sts import Role, assume_role
 from farebox.domain.config import AWS_CREDENTIAL, AWS_TYPES, ProviderSpec
 from farebox.domain.errors import ConfigInvalid, CredentialUnavailable, StoreFault
 from farebox.ports import Clock, Secrets
+from farebox.ports.bearer import Credential
 from farebox.wire.http import Origin, Transport
 from farebox.wire.sigv4 import AwsCredentials
 
@@ -59,7 +60,7 @@ class ProviderCredentials:
         self._transport, self._clock, self._sts_origin = transport, clock, sts_origin
         self._roles: dict[tuple[str, Role, str], CredentialSource] = {}
 
-    async def of(self, spec: ProviderSpec) -> str | AwsCredentials:
+    async def of(self, spec: ProviderSpec) -> Credential:
         """See `ports.Credentials.of`."""
         try:
             return await self._of(spec)
@@ -67,7 +68,7 @@ class ProviderCredentials:
             detail = error.detail if isinstance(error, StoreFault) else error.message
             raise CredentialUnavailable(spec.slug, detail) from error
 
-    async def _of(self, spec: ProviderSpec) -> str | AwsCredentials:
+    async def _of(self, spec: ProviderSpec) -> Credential:
         if spec.credential == AWS_CREDENTIAL:
             if self._own is None:
                 raise ConfigInvalid(AWS_CREDENTIAL, "this process has no AWS credentials of its own")

@@ -173,10 +173,10 @@ def _user_agent(call: Call) -> Headers:
 
 def _bearer(spec: ProviderSpec, call: Call) -> Headers:
     """A Bedrock API key travels as a bearer token; AWS credentials sign later."""
-    if call.secret is None:
-        raise CredentialMissing(spec.slug)
     if isinstance(call.secret, AwsCredentials):
         return []
+    if not isinstance(call.secret, str):
+        raise CredentialMissing(spec.slug)
     return [(b"authorization", b"Bearer " + call.secret.encode())]
 
 

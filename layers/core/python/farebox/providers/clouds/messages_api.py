@@ -11,6 +11,7 @@ import msgspec
 
 from farebox.domain.config import ProviderSpec
 from farebox.domain.errors import ConfigInvalid, CredentialMissing
+from farebox.ports.bearer import BearerToken
 from farebox.providers.base import COUNT_TOKENS, Call, split_base_url, with_query
 from farebox.providers.clouds.answers import WholeAnswer
 from farebox.providers.clouds.aws_errors import AWS_ERRORS, aws_error
@@ -32,11 +33,11 @@ class FoundryProvider:
     cancel_stops_billing = False
 
     def request(self, spec: ProviderSpec, call: Call) -> HttpRequest:
-        """Write a request under the resource's API key."""
+        """Write a request under the resource's API key, or a token of Microsoft Entra."""
         if not spec.base_url and not spec.cloud.resource:
             raise ConfigInvalid("resource", f"provider '{spec.slug}' needs a resource or a base_url")
         url = spec.base_url or f"https://{spec.cloud.resource}.services.ai.azure.com/anthropic"
-        return _request(spec, call, FOUNDRY, url, [(b"api-key", _key(spec, call))])
+        return _request(spec, call, FOUNDRY, url, _foundry_credential(spec, call))
 
     async def answer(self, spec: ProviderSpec, call: Call, answer: HttpAnswer) -> HttpAnswer:
         """Put errors into Anthropic's shape, and let no count of 0 pass."""
@@ -65,6 +66,14 @@ class AnthropicAwsProvider:
     async def answer(self, spec: ProviderSpec, call: Call, answer: HttpAnswer) -> HttpAnswer:
         """Put errors into Anthropic's shape, and let no count of 0 pass."""
         return await _checked(f"anthropic-aws '{spec.slug}'", call, answer)
+
+
+def _foundry_credential(spec: ProviderSpec, call: Call) -> Headers:
+    if isinstance(call.secret, BearerToken):
+        return [call.secret.header]
+    key = _key(spec, call)
+    # Claude's endpoint goes by the first; what stands before it in Azure knows the second.
+    return [(b"x-api-key", key), (b"api-key", key)]
 
 
 def _key(spec: ProviderSpec, call: Call) -> bytes:

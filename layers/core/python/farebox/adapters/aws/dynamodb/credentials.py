@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Protocol
 
 import msgspec
 
+from farebox.adapters.renewed import Renewed
 from farebox.domain.errors import StoreFault, UpstreamFault
-from farebox.ports import Clock
 from farebox.wire.http import HttpRequest, Origin, Timeouts, Transport, read_whole
 from farebox.wire.sigv4 import AwsCredentials
 
-RENEW_BEFORE = timedelta(minutes=5)
 _TIMEOUTS = Timeouts(connect_ms=1_000, first_byte_ms=2_000, idle_ms=2_000, total_ms=3_000)
 
 
@@ -41,39 +38,8 @@ class StaticCredentials:
         """There are no others."""
 
 
-class RenewedCredentials:
-    """Fetched when first needed and again before they expire; many that ask at once wait for one fetch."""
-
-    def __init__(self, fetch: Callable[[], Awaitable[AwsCredentials]], clock: Clock) -> None:
-        self._fetch, self._clock = fetch, clock
-        self._kept: AwsCredentials | None = None
-        self._fetching = asyncio.Lock()
-
-    async def current(self) -> AwsCredentials:
-        if not self._is_good(RENEW_BEFORE):
-            async with self._fetching:
-                if not self._is_good(RENEW_BEFORE):
-                    await self._renew()
-        if self._kept is None:
-            raise StoreFault("there are no AWS credentials")
-        return self._kept
-
-    def distrust(self, credentials: AwsCredentials) -> None:
-        if self._kept == credentials:
-            self._kept = None
-
-    async def _renew(self) -> None:
-        try:
-            self._kept = await self._fetch()
-        except StoreFault:
-            # What is left of the old ones is enough until the source answers again.
-            if not self._is_good(timedelta(0)):
-                raise
-
-    def _is_good(self, margin: timedelta) -> bool:
-        if self._kept is None:
-            return False
-        return self._kept.expires_at is None or self._clock.now() + margin < self._kept.expires_at
+RenewedCredentials = Renewed[AwsCredentials]
+"""Those that are fetched, when first needed and again before they expire."""
 
 
 class _Document(msgspec.Struct, rename="pascal"):

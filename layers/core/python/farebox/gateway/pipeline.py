@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -80,30 +81,32 @@ class Gateway:
 
     async def _first_answer(self, plan: Plan, journal: Journal) -> Answer:
         """Admit the request at one target after another, each at its own price, until one answers."""
-        attempts = Attempts(plan, journal, self.trying)
         admission: Admission | None = None
         lookup: Lookup | None = None
-        while (option := await attempts.next()) is not None:
-            try:
-                call = await outgoing_call(journal.request, option, plan.caller, self.credentials)
-                admission = await self.limits.admit(plan.request_id, option, admission, journal.spent)
-                journal.admission = admission
-                lookup = await self.cache.look_up(option, call, journal, lookup)
-                if lookup.entry is not None:
-                    return await self._replay(lookup.entry, journal)
-                fitting, journal.hold = await reserve(option, journal, self.ledger, self.clock, self.terms)
-                self.leases.keep(journal.hold)
-                if fitting is not option:
-                    # What answers is not quite what was asked, and not to be given again.
-                    option, lookup = journal.shorten(fitting), None
-                    call = replace(call, body=option.body)
-                source = await attempts.send(option, call)
-            except (Refusal, CredentialUnavailable) as refusal:
-                attempts.refused(refusal)
-            else:
-                if source is not None:
-                    return await self._relay(source, option, journal, lookup)
-        return await self._relay(*attempts.last_word(), journal)
+        async with aclosing(Attempts(plan, journal, self.trying)) as attempts:
+            while (option := await attempts.next()) is not None:
+                try:
+                    call = await outgoing_call(journal.request, option, plan.caller, self.credentials)
+                    admission = await self.limits.admit(plan.request_id, option, admission, journal.spent)
+                    journal.admission = admission
+                    lookup = await self.cache.look_up(option, call, journal, lookup)
+                    if lookup.entry is not None:
+                        return await self._replay(lookup.entry, journal)
+                    fitting, journal.hold = await reserve(
+                        option, journal, self.ledger, self.clock, self.terms
+                    )
+                    self.leases.keep(journal.hold)
+                    if fitting is not option:
+                        # What answers is not quite what was asked, and not to be given again.
+                        option, lookup = journal.shorten(fitting), None
+                        call = replace(call, body=option.body)
+                    source = await attempts.send(option, call)
+                except (Refusal, CredentialUnavailable) as refusal:
+                    attempts.refused(refusal)
+                else:
+                    if source is not None:
+                        return await self._relay(source, option, journal, lookup)
+            return await self._relay(*attempts.last_word(), journal)
 
     async def _replay(self, entry: CacheEntry, journal: Journal) -> Answer:
         """Give an answer again that was given before, byte for byte; it settles before it begins."""

@@ -12,7 +12,7 @@ from farebox.domain.routing.walk import LEFT_OUT, Course, falls_back, leaves
 from farebox.gateway.charging.journal import Journal
 from farebox.gateway.incoming import RETRIES_EXHAUSTED
 from farebox.gateway.routing.relay import upstream_request_id
-from farebox.gateway.routing.trying.breakers import CircuitBreakers, breaker_key
+from farebox.gateway.routing.trying.breakers import CircuitBreakers, Permit, breaker_key
 from farebox.gateway.routing.trying.failure import Failure, refused_status, used_by_failure
 from farebox.gateway.routing.trying.patience import Patience
 from farebox.gateway.routing.trying.sending import Sender
@@ -48,12 +48,14 @@ class Attempts:
         self._retries = 0
         self._asked: tuple[Option, int] | None = None
         self._failure: Failure | None = None
+        self._permit: Permit | None = None
 
     async def next(self) -> Option | None:
         """Give the target to try, after the wait that a retry asks for; None when nothing is left.
 
         Raises what the last of them refused with, if none was ever asked.
         """
+        await self.aclose()
         if self._wait_ms is not None and self._asked is not None:
             await self._trying.clock.sleep_ms(self._wait_ms)
             self._wait_ms = None
@@ -106,6 +108,12 @@ class Attempts:
             raise result.error
         return None
 
+    async def aclose(self) -> None:
+        """Let others probe the target whose probe this request was to be, and did not come to be."""
+        permit, self._permit = self._permit, None
+        if permit is not None:
+            await self._trying.breakers.give_back(permit)
+
     def last_word(self) -> tuple[HttpAnswer, Option]:
         """Give the answer of the last target that was asked, and that target, when no other one admits the
         request. Raises what stands in its place, where there is none.
@@ -134,7 +142,8 @@ class Attempts:
         leaf = option.leaf
         if leaf.breaker is None or self._plan.chooser.is_open(leaf):
             return True  # left out targets come up only where all of them are
-        if await self._trying.breakers.may_try(self._breaker_key(option)):
+        self._permit = await self._trying.breakers.may_try(self._breaker_key(option))
+        if self._permit is not None:
             return True
         self._course.move(LEFT_OUT)
         return self._course.leaf is None and self._failure is None
@@ -144,8 +153,10 @@ class Attempts:
         if rule is None or began_at is None:
             return
         if isinstance(result, Failure) and counts_as_failure(rule, result.status):
+            self._permit = None
             await breakers.failed(self._breaker_key(option), rule)
         elif not isinstance(result, Failure):
+            self._permit = None
             await breakers.succeeded(self._breaker_key(option), rule, began_at)
 
     def _breaker_key(self, option: Option) -> BreakerKey:

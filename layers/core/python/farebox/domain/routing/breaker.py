@@ -103,6 +103,10 @@ class Breaker:
         """Let one request through, and nobody else until then."""
         return replace(self, probed_until=until)
 
+    def without_probe(self, until: datetime) -> Breaker:
+        """Let the next request through, if the probe still is the one that was to last until then."""
+        return replace(self, probed_until=None) if self.probed_until == until else self
+
     def _counting(self, rule: BreakerRule, now: datetime) -> Breaker:
         if self.counted_from is not None and not self._is_over(rule, now):
             return self

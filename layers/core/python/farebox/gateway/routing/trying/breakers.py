@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from farebox.domain.config import Target
@@ -23,6 +23,14 @@ PROBE_MS = 30_000
 TRIES = 4
 
 _log = logging.getLogger("farebox.breakers")
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """Leave to ask a target; with `probe_until` for the one probe of its breaker."""
+
+    key: BreakerKey
+    probe_until: datetime | None = None
 
 
 class CircuitBreakers:
@@ -55,13 +63,20 @@ class CircuitBreakers:
         breaker = self._known.get(key)
         return breaker is not None and breaker.leaves_out(self._clock.now())
 
-    async def may_try(self, key: BreakerKey) -> bool:
-        """Say whether a target may be asked. Where its breaker is half open, one of all processes may."""
+    async def may_try(self, key: BreakerKey) -> Permit | None:
+        """Give leave to ask a target. Where its breaker is half open, one of all processes gets it."""
         breaker, now = self._known.get(key), self._clock.now()
         if breaker is None or breaker.state(now) is BreakerState.CLOSED:
-            return True
+            return Permit(key)
         until = now + timedelta(milliseconds=PROBE_MS)
-        return await self._change(key, lambda found: _probed(found, now, until))
+        may_probe = await self._change(key, lambda found: _probed(found, now, until))
+        return Permit(key, until) if may_probe else None
+
+    async def give_back(self, permit: Permit) -> None:
+        """Let somebody else probe: who was to has not asked the target, or its answer told nothing."""
+        until = permit.probe_until
+        if until is not None:
+            await self._change(permit.key, lambda found: found.without_probe(until))
 
     async def failed(self, key: BreakerKey, rule: BreakerRule) -> None:
         """Count a failure."""

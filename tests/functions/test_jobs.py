@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -68,6 +68,11 @@ def run(make: Make, environment: dict[str, str], event: dict[str, Any]) -> list[
 
 def records(count: int, **changes: Any) -> list[RequestRecord]:
     return [a_record(f"req_{number}", **changes) for number in range(count)]
+
+
+def now() -> datetime:
+    """The functions run by the machine's clock, and what is long past is no news."""
+    return datetime.now(UTC)
 
 
 def usage(behind: Behind) -> list[UsageRow]:
@@ -148,7 +153,8 @@ def test_a_message_that_cannot_be_read_fails_alone(behind: Behind) -> None:
 
 
 def test_each_threshold_is_told_once_in_words_that_help(behind: Behind) -> None:
-    behind.book(a_record(charged_picodollars=8_500_000_000_000, cost_picodollars=8_500_000_000_000))
+    spent: dict[str, Any] = {"charged_picodollars": 8_500_000_000_000, "cost_picodollars": 8_500_000_000_000}
+    behind.book(a_record(at=now(), **spent))
     run(relay_job, behind.environment, behind.stream())
     messages = behind.messages("budget_notifier")
     with a_job(notifier_job, behind.environment) as (notify, told):
@@ -174,8 +180,8 @@ def test_a_runaway_session_and_a_model_without_a_price_are_told_once_a_day(behin
     stopped = {"outcome": Outcome.REFUSED, "status": 402, "error_type": "BrakeSpent"}
     unpriced = {"cost_status": CostStatus.UNPRICED, "cost_picodollars": None, "model": "claude-unheard-of"}
     behind.book(
-        *(a_record(f"req_a{number}", **stopped) for number in range(3)),
-        *(a_record(f"req_b{number}", **unpriced) for number in range(3)),
+        *(a_record(f"req_a{number}", at=now(), **stopped) for number in range(3)),
+        *(a_record(f"req_b{number}", at=now(), **unpriced) for number in range(3)),
     )
     run(relay_job, behind.environment, behind.stream())
     for _ in range(2):
@@ -219,8 +225,18 @@ def dead(behind: Behind) -> None:
     behind.run(leave)
 
 
+def test_an_alert_that_the_topic_does_not_take_brings_its_own_message_again(behind: Behind) -> None:
+    unpriced = {"cost_status": CostStatus.UNPRICED, "cost_picodollars": None, "model": "claude-unheard-of"}
+    behind.book(a_record("req_a", at=now()), a_record("req_b", at=now(), **unpriced))
+    run(relay_job, behind.environment, behind.stream())
+    messages = behind.messages("budget_notifier")
+    [its_own] = [each["messageId"] for each in messages["Records"] if "claude-unheard-of" in each["body"]]
+    away = behind.told(alert_topic_arn=behind.topic_arn + "-not")
+    assert run(notifier_job, away, messages) == [its_own]
+
+
 def test_what_could_not_be_told_is_counted_and_stays_decided(behind: Behind) -> None:
-    behind.book(a_record(charged_picodollars=6 * USD, cost_picodollars=6 * USD))
+    behind.book(a_record(at=now(), charged_picodollars=6 * USD, cost_picodollars=6 * USD))
     run(relay_job, behind.environment, behind.stream())
     messages = behind.messages("budget_notifier")
     with a_job(notifier_job, behind.told(alert_topic_arn=behind.topic_arn + "-not")) as (notify, told):

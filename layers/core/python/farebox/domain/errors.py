@@ -234,8 +234,16 @@ class BrakeApplied(Refusal):
         return (
             f"The runaway brake '{self.brake}' stopped this session: {self.found_text} ({self.cap}). "
             f"If the work is wanted, ask {self.contact or ADMINISTRATOR} to lift it: "
-            f"farebox brakes lift {shlex.quote(self.session)} --for 2h --reason '...'"
+            f"{lift_command(self.session)}"
         )
+
+
+def lift_command(session: str) -> str:
+    """Give the command that lets a session go on; clients choose its name, which may look like an option."""
+    options = "--for 2h --reason '...'"
+    if session.startswith("-"):
+        return f"farebox brakes lift {options} -- {shlex.quote(session)}"
+    return f"farebox brakes lift {shlex.quote(session)} {options}"
 
 
 @dataclass(eq=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from farebox.domain.budget import Budget, Window
 from farebox.domain.budget.alert import Crossing, crossings
@@ -15,6 +15,9 @@ from farebox.ports import Clock, Drawn, EventBus, Policies, Reports, Thresholds
 
 BATCH = 50
 AGAIN_AFTER_S = 5
+OLD_AFTER = timedelta(days=1)
+"""What is booked later than this behind a window's end is sent again for the sums, and no news to anybody."""
+
 REMEMBERED_MAX = 10_000
 
 _log = logging.getLogger("farebox.thresholds")
@@ -121,7 +124,7 @@ class ThresholdWatch:
 
 def _reached(budget: Budget, drawn: Drawn, now: datetime, is_refusal: bool) -> tuple[Crossing, ...]:
     window = _window(budget, drawn.window_key)
-    if window is None:
+    if window is None or (window.end is not None and window.end + OLD_AFTER < now):
         return ()
     is_marked = drawn.marked_limit is not None and drawn.marked_limit >= budget.limit
     return crossings(budget, drawn.bucket, window, drawn.settled, now, is_exhausted=is_marked or is_refusal)

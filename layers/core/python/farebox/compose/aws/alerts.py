@@ -41,9 +41,15 @@ def notifier_job(environment: Mapping[str, str], write: Write) -> Job:
         rows = await aws.store.ledger_rows.rows([row_id for ids in inbox.rows.values() for row_id in ids])
         records = [row.record for row in rows]
         told, untold = await budgets.look(records)
-        told += await requests.look(records)
-        metrics(alerts_told=told, alerts_untold=untold, records_failed=len(inbox.unreadable))
-        return failures(list(inbox.unreadable))
+        looked = await requests.look(records)
+        failed_rows = {row.id for row in rows if row.record.id in looked.failed}
+        failed = [message for message, ids in inbox.rows.items() if not failed_rows.isdisjoint(ids)]
+        metrics(
+            alerts_told=told + looked.told,
+            alerts_untold=untold + len(looked.failed),
+            records_failed=len(inbox.unreadable) + len(failed),
+        )
+        return failures([*inbox.unreadable, *failed])
 
     return Job(aws, work)
 
@@ -109,5 +115,6 @@ def _topic(aws: AwsStore) -> AlertTopic:
 def _budget_alerts(aws: AwsStore, topic: AlertTopic, words: AlertWords, write: Write) -> BudgetAlerts:
     store = aws.store
     watch = ThresholdWatch(store.thresholds, store.policies, store.reports, aws.clock)
-    tellers: list[Teller] = [CrossingLog(write), TopicTeller(topic, store.policies, words)]
+    # The log last: a crossing that the topic does not take would be a line at each try.
+    tellers: list[Teller] = [TopicTeller(topic, store.policies, words), CrossingLog(write)]
     return BudgetAlerts(watch, Notifier(store.thresholds, tellers, aws.clock), store.thresholds, aws.clock)

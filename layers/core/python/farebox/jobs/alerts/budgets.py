@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from farebox.domain.budget.alert import Crossing
@@ -18,7 +19,11 @@ from farebox.ports.behind import AlertTopic
 RETOLD_AFTER = timedelta(minutes=2)
 """Whoever decided a crossing has told it by then, or will not."""
 
-UNTOLD_AT_ONCE = 100
+RETOLD_AT_ONCE = 100
+UNTOLD_MAX = 1_000
+
+FAULTS_MAX = 3
+"""After so many in a row the topic is away, and asking on would take longer than the function may."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +49,7 @@ class BudgetAlerts:
     notifier: Notifier
     thresholds: Thresholds
     clock: Clock
+    missed: Counter[tuple[str, str, str, str, int, int]] = field(default_factory=Counter)
 
     async def look(self, records: Sequence[RequestRecord]) -> tuple[int, int]:
         """Look at the buckets of requests; give how many crossings were told, and how many not.
@@ -58,11 +64,29 @@ class BudgetAlerts:
         return told, untold
 
     async def retell(self) -> tuple[int, int]:
-        """Tell what was decided a while ago and not told; give how many were, and how many still are not."""
+        """Tell what was decided a while ago and not told; give how many were, and how many still are not.
+
+        What was not taken before comes behind the others, and what is old behind what is new: nothing that is
+        never taken keeps others from being told.
+        """
         before = self.clock.now() - RETOLD_AFTER
-        found = await self.thresholds.untold(limit=UNTOLD_AT_ONCE)
-        return await self._tell(crossing for crossing in found if crossing.at <= before)
+        found = await self.thresholds.untold(limit=UNTOLD_MAX)
+        due = sorted(
+            (crossing for crossing in reversed(found) if crossing.at <= before),
+            key=lambda crossing: self.missed[crossing.identity],
+        )
+        told, missed = await self._tell(due[:RETOLD_AT_ONCE])
+        return told, missed + len(due[RETOLD_AT_ONCE:])
 
     async def _tell(self, crossings: Iterable[Crossing]) -> tuple[int, int]:
-        outcomes = [await self.notifier.tell(crossing) for crossing in crossings]
-        return sum(outcomes), len(outcomes) - sum(outcomes)
+        told = missed = faults = 0
+        for crossing in crossings:
+            if faults == FAULTS_MAX:
+                missed += 1
+            elif await self.notifier.tell(crossing):
+                self.missed.pop(crossing.identity, None)
+                told, faults = told + 1, 0
+            else:
+                self.missed[crossing.identity] += 1
+                missed, faults = missed + 1, faults + 1
+        return told, missed

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 from farebox.domain.budget import Budget, Unit
 from farebox.domain.budget.alert import EXHAUSTED, Crossing
+from farebox.domain.errors import lift_command
 from farebox.domain.money import PICODOLLARS_PER_USD, usd_exact_text, usd_text
 from farebox.domain.record import RequestRecord
 from farebox.jobs.notify import crossing_document
@@ -58,10 +59,10 @@ class AlertWords:
             {**document, "text": chat_text(crossing.text), "command": _raise_command(crossing)},
         )
 
-    def runaway(self, record: RequestRecord) -> Alert:
-        """Tell of a session that a brake stopped."""
+    def runaway(self, record: RequestRecord, is_last: bool = False) -> Alert:
+        """Tell of a session that a brake stopped; `is_last` of those that this key's requests give today."""
         session = record.session_id or ""
-        command = f"farebox brakes lift {shlex.quote(_name(session))} --for 2h --reason '...'"
+        command = lift_command(shown(session))
         why = "it has spent what it may" if record.error_type == "BrakeSpent" else "it asks too fast"
         told = f"A runaway brake stopped session {_name(session)}: {why}."
         lines = [
@@ -71,13 +72,14 @@ class AlertWords:
             "If the work is wanted, let it go on for a time; else revoke the key:",
             f"  {command}",
             f"  farebox keys revoke {shlex.quote(record.key_id)}",
+            *_last_lines(is_last),
         ]
         return self._alert(
             RUNAWAY, f"runaway session of key '{record.key}'", lines, _of_request(record, told, command)
         )
 
-    def unpriced(self, record: RequestRecord) -> Alert:
-        """Tell of a model without a price."""
+    def unpriced(self, record: RequestRecord, is_last: bool = False) -> Alert:
+        """Tell of a model without a price; `is_last` of those that this key's requests give today."""
         charged = usd_exact_text(record.charged_picodollars)
         told = (
             f"Model {_name(record.model)} of provider {record.provider} has no price: its cost is not known."
@@ -91,6 +93,7 @@ class AlertWords:
             "Give it a price under `prices` of the provider in the policy file, or take the model from its",
             "`models`, and apply the file:",
             f"  {command}",
+            *_last_lines(is_last),
         ]
         subject = f"no price for model {_name(record.model)}"
         return self._alert(UNPRICED, subject, lines, _of_request(record, told, command))
@@ -130,6 +133,12 @@ def _of_request(record: RequestRecord, told: str, command: str) -> dict[str, obj
         "at": f"{record.at:%Y-%m-%dT%H:%M:%SZ}",
         "command": command,
     }
+
+
+def _last_lines(is_last: bool) -> list[str]:
+    if not is_last:
+        return []
+    return ["", "There may be more of this kind today by this key: look into `farebox requests`."]
 
 
 def _who(record: RequestRecord) -> str:

@@ -30,6 +30,9 @@ UNTOLD = "untold"
 KEPT = timedelta(days=90)
 """How long a decision outlives its window: nothing that is booked later in that window is told again."""
 
+UNTOLD_KEPT = timedelta(days=60)
+"""What nobody could be told goes before its decision does; without that it would be told for ever."""
+
 _TOGETHER = MAX_ACTIONS // 2
 _NOT_THERE = "attribute_not_exists(#pk)"
 _crossing = msgspec.json.Decoder(Crossing).decode
@@ -134,13 +137,18 @@ def _decision(table: str, crossing: Crossing, token: str) -> Action:
         "place": _place(crossing, token),
         "decided_at_us": microseconds(crossing.at),
     }
-    if crossing.window.end is not None:
-        item[EXPIRES_AT] = microseconds(crossing.window.end + KEPT) // 1_000_000
-    return put(table, item, _NOT_THERE)
+    return put(table, {**item, **_expiry(crossing, KEPT)}, _NOT_THERE)
 
 
 def _to_be_told(table: str, crossing: Crossing, token: str) -> Action:
-    return put(table, {"pk": UNTOLD, "sk": _place(crossing, token), "document": json_text(crossing)})
+    item: dict[str, Value] = {"pk": UNTOLD, "sk": _place(crossing, token), "document": json_text(crossing)}
+    return put(table, {**item, **_expiry(crossing, UNTOLD_KEPT)})
+
+
+def _expiry(crossing: Crossing, kept: timedelta) -> dict[str, Value]:
+    """Say when an item may go; that of a window without an end stays."""
+    end = crossing.window.end
+    return {} if end is None else {EXPIRES_AT: microseconds(end + kept) // 1_000_000}
 
 
 def _tell(table: str, crossing: Crossing, at: datetime) -> Action:

@@ -187,6 +187,8 @@ BUDGET = {"name": "b", "period": "day", "usd": 1}
 PROVIDER = {"slug": "p", "type": "anthropic"}
 RATE_LIMIT = {"name": "r", "per": "minute", "requests": 1}
 BRAKE = {"name": "b", "session_usd": 20}
+UUID = "11111111-2222-3333-4444-555555555555"
+FOUNDRY = "type: foundry, resource: ours, credential: 'env:K'"
 
 
 def one(section: str, fields: dict[str, Any], **changes: Any) -> dict[str, object]:
@@ -415,6 +417,14 @@ def test_the_example_of_the_docs_is_a_sound_document() -> None:
     ]
 
 
+@pytest.mark.parametrize("tenant", [UUID, "ours.onmicrosoft.com"])
+def test_foundry_may_be_asked_by_an_application_of_entra(tenant: str) -> None:
+    settings = f"{FOUNDRY}, tenant_id: {tenant}, client_id: {UUID}"
+    document = parse_policy_text(f"providers: [{{slug: azure, {settings}}}]".encode())
+    [provider] = [piece.document for piece in document.pieces if piece.name == "azure"]
+    assert (provider["tenant_id"], provider["client_id"]) == (tenant, UUID)
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -429,6 +439,16 @@ def test_the_example_of_the_docs_is_a_sound_document() -> None:
             "inference_profile: 'mars' is not one of global",
         ),
         ("type: foundry, credential: 'env:K'", "type 'foundry' needs its resource's name, or a base_url"),
+        (f"{FOUNDRY}, tenant_id: ours.example", "tenant_id and client_id go together"),
+        (f"{FOUNDRY}, client_id: {UUID}", "tenant_id and client_id go together"),
+        (f"{FOUNDRY}, tenant_id: common, client_id: {UUID}", "tenant_id"),
+        (f"{FOUNDRY}, tenant_id: 'a/../b.example', client_id: {UUID}", "tenant_id"),
+        (f"{FOUNDRY}, tenant_id: ours.example, client_id: our-app", "client_id"),
+        (
+            f"type: foundry, resource: r, credential: caller, tenant_id: {UUID}, client_id: {UUID}",
+            "credential must say where the secret of client_id is, not 'caller'",
+        ),
+        (f"type: demo, tenant_id: {UUID}, client_id: {UUID}", "tenant_id goes with foundry only"),
     ],
 )
 def test_settings_of_a_cloud_are_checked_before_anything_is_stored(settings: str, message: str) -> None:

@@ -23,14 +23,21 @@ ON_AWS = {"type": "anthropic-aws", "region": "us-east-1", "workspace_id": "wrksp
 BOTH = pytest.mark.parametrize("kind", [FOUNDRY, ON_AWS], ids=["foundry", "anthropic-aws"])
 
 
-def laptop(folder: Path, upstream: ScriptedUpstream, kind: dict[str, str], secret: str = KEY) -> Laptop:
+def laptop(
+    folder: Path,
+    upstream: ScriptedUpstream,
+    kind: dict[str, str],
+    secret: str = KEY,
+    *,
+    environment: dict[str, str] | None = None,
+) -> Laptop:
     provider = {"slug": "cloud", "credential": "env:CLOUD_KEY", "base_url": upstream.base_url, **kind}
     policy: dict[str, Any] = {
         "providers": [provider],
         "keys": [{"name": "alice", "user": "alice@example.com"}],
         "budgets": [{"name": "everyone-day", "scope": {}, "usd": 1000, "period": "day"}],
     }
-    return Laptop(folder, policy, environment={"CLOUD_KEY": secret})
+    return Laptop(folder, policy, environment={"CLOUD_KEY": secret, **(environment or {})})
 
 
 @BOTH
@@ -49,6 +56,36 @@ def test_a_stream_passes_as_it_is_under_the_clouds_key_and_is_booked(
     assert asked.header("x-api-key") == KEY.encode()
     assert asked.header("api-key") == (KEY.encode() if kind is FOUNDRY else None)
     assert asked.header("authorization") is None
+
+
+def test_foundry_is_asked_by_an_application_of_entra_with_one_token_for_many_requests(tmp_path: Path) -> None:
+    given = Reply(200, JSON, (b'{"token_type":"Bearer","expires_in":3599,"access_token":"token-canary"}',))
+    kind = {**FOUNDRY, "tenant_id": "ours.example", "client_id": "66666666-7777-8888-9999-000000000000"}
+    with ScriptedUpstream([given]) as entra, ScriptedUpstream([ANSWER] * 3) as upstream:
+        environment = {"AZURE_AUTHORITY_HOST": entra.base_url}
+        with laptop(tmp_path, upstream, kind, environment=environment) as gateway:
+            assert [gateway.ask(asking(stream=True)).status for _ in range(3)] == [200] * 3
+            assert len(gateway.settled(3)) == 3
+            log = "".join(gateway.log)
+    [asked] = entra.requests
+    assert asked.target == b"/ours.example/oauth2/v2.0/token"
+    assert f"client_secret={KEY}".encode() in asked.body
+    assert [each.header("authorization") for each in upstream.requests] == [b"Bearer token-canary"] * 3
+    assert {each.header("x-api-key") or each.header("api-key") for each in upstream.requests} == {None}
+    assert "token-canary" not in log
+    assert KEY not in log
+
+
+def test_an_entra_that_gives_no_token_is_a_fault_of_the_provider_that_costs_nothing(tmp_path: Path) -> None:
+    refusal = Reply(401, JSON, (b'{"error":"invalid_client","error_description":"AADSTS7000222: expired"}',))
+    kind = {**FOUNDRY, "tenant_id": "ours.example", "client_id": "66666666-7777-8888-9999-000000000000"}
+    with ScriptedUpstream([refusal]) as entra, ScriptedUpstream([ANSWER]) as upstream:
+        environment = {"AZURE_AUTHORITY_HOST": entra.base_url}
+        with laptop(tmp_path, upstream, kind, environment=environment) as gateway:
+            answer = gateway.ask(asking())
+            assert answer.status == 500
+            assert gateway.settled(1)[0].charged_picodollars == 0
+    assert upstream.requests == []
 
 
 def test_claude_platform_on_aws_is_asked_for_the_workspace_and_signed(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from farebox.adapters.clock import SystemClock, SystemRandomness
 from farebox.adapters.clouds.aws_profile import own_credentials
 from farebox.adapters.clouds.credentials import ProviderCredentials, sts_origin
+from farebox.adapters.clouds.entra import entra_origin
 from farebox.adapters.local.event_bus import LocalEventBus
 from farebox.adapters.local.rate_limits import LocalRateLimits
 from farebox.adapters.local.secrets import LocalSecrets
@@ -123,6 +124,7 @@ def _credentials(
         transport=transport,
         clock=clock,
         sts_origin=sts_origin(environment),
+        entra_origin=entra_origin(environment),
     )
 
 

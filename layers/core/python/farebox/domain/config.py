@@ -45,6 +45,8 @@ CLOUD_FIELDS: Mapping[str, tuple[str, ...]] = {
     "endpoint": ("bedrock",),
     "inference_profile": ("bedrock",),
     "resource": ("foundry",),
+    "tenant_id": ("foundry",),
+    "client_id": ("foundry",),
     "workspace_id": ("anthropic-aws",),
     "model_ids": ("bedrock", "vertex", "foundry"),
     "pass_betas": ("bedrock", "vertex", "foundry", "anthropic-aws"),
@@ -53,6 +55,11 @@ CLOUD_FIELDS: Mapping[str, tuple[str, ...]] = {
 
 AWS_REGION = r"[a-z]{2}(-[a-z]+)+-\d"
 """It becomes part of a host name, to which credentials go."""
+
+_UUID = r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
+ENTRA_CLIENT = f"^{_UUID}$"
+ENTRA_TENANT = rf"^({_UUID}|[A-Za-z0-9-]{{1,63}}(\.[A-Za-z0-9-]{{1,63}}){{1,6}})$"
+"""An id or a domain; never the tenants of people, such as 'common', where no application logs in."""
 
 ROLE_ARN = r"^arn:aws[a-z-]*:iam::\d{12}:role/\S+$"
 
@@ -81,6 +88,8 @@ class CloudSettings:
     audience: str | None = None
     service_account: str | None = None
     resource: str | None = None
+    tenant_id: str | None = None
+    client_id: str | None = None
     workspace_id: str | None = None
     model_ids: Mapping[str, str] = field(default_factory=dict)
     pass_betas: tuple[str, ...] = ()
@@ -153,6 +162,8 @@ def cloud_fault(kind: str, named: Set[str], *, region: str | None) -> str | None
         return f"region is required for type '{kind}', such as eu-central-1"
     if "external_id" in named and "role_arn" not in named:
         return "external_id goes with a role_arn"
+    if ("tenant_id" in named) != ("client_id" in named):
+        return "tenant_id and client_id go together: an application of Microsoft Entra and where it is known"
     if kind == "foundry" and named.isdisjoint({"resource", "base_url"}):
         return "type 'foundry' needs its resource's name, or a base_url"
     return None

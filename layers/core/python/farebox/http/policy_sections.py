@@ -14,12 +14,19 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from farebox.domain.budget import DIMENSIONS, TOKEN_CLASSES
 from farebox.domain.budget.brake import AGENT, SESSION, Cap
-from farebox.domain.config import CALLER_CREDENTIAL, PROVIDER_TYPES, ROLE_ARN, cloud_fault
+from farebox.domain.config import (
+    CALLER_CREDENTIAL,
+    ENTRA_CLIENT,
+    ENTRA_TENANT,
+    PROVIDER_TYPES,
+    ROLE_ARN,
+    cloud_fault,
+)
 from farebox.domain.errors import ConfigInvalid
 from farebox.domain.money import picodollars_from_usd, usd_text
 from farebox.domain.price import read_override
 from farebox.domain.price.model_names import INFERENCE_PROFILES
-from farebox.domain.routing.hosts import is_metadata, pattern_fault
+from farebox.domain.routing.hosts import is_loopback, is_metadata, pattern_fault
 from farebox.http.moments import read_moment, utc_text
 
 USD_MAX = 4_000_000
@@ -229,6 +236,8 @@ class ProviderSection(Section):
         Annotated[str, AfterValidator(lambda value: _one_of(value, INFERENCE_PROFILES))] | None
     ) = None
     resource: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,62}$")] | None = None
+    tenant_id: Annotated[str, Field(pattern=ENTRA_TENANT)] | None = None
+    client_id: Annotated[str, Field(pattern=ENTRA_CLIENT)] | None = None
     workspace_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,128}$")] | None = None
     model_ids: dict[Pattern, Pattern] = Field(default_factory=dict)
     pass_betas: list[Pattern] = Field(default_factory=list)
@@ -252,8 +261,10 @@ class ProviderSection(Section):
         fault = cloud_fault(self.type, self.model_fields_set, region=self.region)
         if fault is not None:
             raise ValueError(fault)
+        if self.client_id is not None and self.credential == CALLER_CREDENTIAL:
+            raise ValueError("credential must say where the secret of client_id is, not 'caller'")
         parts = urlsplit(self.base_url or "")
-        if parts.scheme == "http" and not self.allow_plain_http and not _is_loopback(parts.hostname or ""):
+        if parts.scheme == "http" and not self.allow_plain_http and not is_loopback(parts.hostname or ""):
             raise ValueError(
                 "base_url is plain http to another machine; use https, or set allow_plain_http: true"
             )
@@ -370,12 +381,6 @@ def _one_of(value: str, known: tuple[str, ...]) -> str:
     if value not in known:
         raise ValueError(f"'{value}' is not one of {', '.join(known)}")
     return value
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    return _is_address(host) and ip_address(host).is_loopback
 
 
 def _is_address(host: str) -> bool:

@@ -10,6 +10,7 @@ import msgspec
 
 from farebox.adapters.aws.dynamodb.credentials import CredentialSource, RenewedCredentials, StaticCredentials
 from farebox.adapters.aws.services.sts import Role, assume_role
+from farebox.adapters.clouds.entra import PUBLIC_CLOUD, Application, EntraTokens
 from farebox.domain.config import AWS_CREDENTIAL, AWS_TYPES, ProviderSpec
 from farebox.domain.errors import ConfigInvalid, CredentialUnavailable, StoreFault
 from farebox.ports import Clock, Secrets
@@ -55,9 +56,11 @@ class ProviderCredentials:
         transport: Transport,
         clock: Clock,
         sts_origin: StsOrigin,
+        entra_origin: Origin = PUBLIC_CLOUD,
     ) -> None:
         self._secrets, self._own = secrets, own
         self._transport, self._clock, self._sts_origin = transport, clock, sts_origin
+        self._entra = EntraTokens(secrets, transport=transport, clock=clock, origin=entra_origin)
         self._roles: dict[tuple[str, Role, str], CredentialSource] = {}
 
     async def of(self, spec: ProviderSpec) -> Credential:
@@ -73,6 +76,9 @@ class ProviderCredentials:
             if self._own is None:
                 raise ConfigInvalid(AWS_CREDENTIAL, "this process has no AWS credentials of its own")
             return await self._assumed(spec, self._own)
+        if spec.cloud.tenant_id is not None and spec.cloud.client_id is not None:
+            application = Application(spec.cloud.tenant_id, spec.cloud.client_id)
+            return await self._entra.of(application, spec.credential)
         secret = await self._secrets.resolve(spec.credential)
         if spec.type in AWS_TYPES and secret.startswith("{"):
             return await self._assumed(spec, StaticCredentials(_read_keys(spec.credential, secret)))

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from farebox.adapters.aws.services.secrets import ManagedSecrets
 from farebox.adapters.clouds.credentials import ProviderCredentials, sts_origin
+from farebox.adapters.clouds.entra import entra_origin
 from farebox.adapters.local.event_bus import LocalEventBus
 from farebox.adapters.price_data import PriceData
 from farebox.compose.aws.store import AwsStore, open_store
@@ -101,6 +102,7 @@ def _wire(environment: Mapping[str, str], settings: Settings, write: Callable[[s
                 transport=aws.transport,
                 clock=aws.clock,
                 sts_origin=sts_origin(environment),
+                entra_origin=entra_origin(environment),
             ),
             events=events,
             transport=aws.transport,

@@ -121,6 +121,14 @@ def address_fault(address: str) -> str | None:
     return _fault(found)
 
 
+def is_loopback(host: str) -> bool:
+    """Whether a host, as a name or an address, is this machine."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
 def is_metadata(address: str) -> bool:
     """Whether an address is link-local or a cloud's metadata service, which no setting opens."""
     found = ip_address(address.partition("%")[0])

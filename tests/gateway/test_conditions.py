@@ -69,6 +69,13 @@ async def test_a_request_goes_where_its_conditions_say(
         assert told.header("x-portkey-last-used-option-index") == f"config.targets[{index}]"
 
 
+async def test_a_count_goes_where_a_message_of_the_same_metadata_would(tmp_path: Path) -> None:
+    async with a_stage(tmp_path, conditional()) as stage:
+        for path in ("/v1/messages", "/v1/messages/count_tokens"):
+            await stage.ask(asking(), path=path, x_portkey_metadata='{"team": "web"}')
+        assert asked(stage) == ["team", "team"]
+
+
 async def test_where_no_condition_holds_and_there_is_no_default_it_is_said(tmp_path: Path) -> None:
     strategy = {name: value for name, value in CONFIG["strategy"].items() if name != "default"}
     async with a_stage(tmp_path, conditional({**CONFIG, "strategy": strategy})) as stage:

@@ -140,7 +140,7 @@ class Gateway:
 
     async def count_tokens(self, request: IncomingRequest) -> Answer:
         """Proxy a token count: authenticated and narrowed like a message, free, never held, never a row."""
-        caller = await authenticate(request, self.keys, self.clock)
+        caller = with_metadata(request, await authenticate(request, self.keys, self.clock))
         policy = await self.policies.current()
         body = await request.read_body()
         head = read_head(body)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
+from collections.abc import Mapping, Sequence
 
 import pytest
 from hypothesis import given
@@ -57,7 +58,11 @@ def a_chooser(
 
 def a_balance(*weights: int, **strategy: object) -> LoadBalance:
     targets = [{"provider": f"@p{index}", "weight": weight} for index, weight in enumerate(weights)]
-    node = config_tree({"strategy": strategy | {"mode": "loadbalance"}, "targets": targets})
+    return balance_of(targets, **strategy)
+
+
+def balance_of(targets: Sequence[Mapping[str, object]], **strategy: object) -> LoadBalance:
+    node = config_tree({"strategy": strategy | {"mode": "loadbalance"}, "targets": list(targets)})
     assert isinstance(node, LoadBalance)
     return node
 
@@ -88,6 +93,19 @@ def test_a_target_that_goes_moves_only_its_own_sessions() -> None:
     before = drawn_by_sessions(a_balance(1, 1, 1), 600)
     after = drawn_by_sessions(a_balance(1, 1, 0), 600)
     assert all(now == was for was, now in zip(before, after, strict=True) if was != 2)
+
+
+def test_a_target_that_is_taken_out_or_put_in_anywhere_moves_only_what_it_had_or_gets() -> None:
+    names = ["@a", "@b", "@b", "@c"]  # twice the same is two targets
+    targets: list[dict[str, object]] = [{"provider": name} for name in names]
+    targets.append({"strategy": {"mode": "fallback"}, "targets": [{"provider": "@d"}, {"provider": "@e"}]})
+    whole = drawn_by_sessions(balance_of(targets), 600)
+    for gone in (0, 3, 4):
+        rest = [target for index, target in enumerate(targets) if index != gone]
+        there = [index for index in range(len(targets)) if index != gone]
+        drawn = [there[index] for index in drawn_by_sessions(balance_of(rest), 600)]
+        stayed = [now for was, now in zip(whole, drawn, strict=True) if was == now]
+        assert len(stayed) == 600 - whole.count(gone)
 
 
 def test_a_weight_that_grows_takes_from_others_and_gives_to_none() -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from farebox.domain.routing.query import Facts, matches
-from farebox.domain.routing.tree import Conditional, Leaf, LoadBalance
+from farebox.domain.routing.tree import Conditional, Leaf, LoadBalance, Node
+from farebox.domain.routing.walk import leaves
 from farebox.ports import Randomness
 from farebox.wire.messages import MessagesHead
 from farebox.wire.request_body.changes import opening_text
@@ -54,8 +56,10 @@ class RequestChooser:
         binding = self._binding(node)
         if binding is None:
             binding = self.randomness.bytes(16).hex()
+        names = _names(node.children)
         scores = [
-            _score(f"{node.path}|{index}|{binding}", weight) for index, weight in enumerate(node.weights)
+            _score(f"{node.path}|{name}|{binding}", weight)
+            for name, weight in zip(names, node.weights, strict=True)
         ]
         usable = [index for index, child in enumerate(node.children) if not self._is_left_out(child)]
         usable = [index for index in usable if node.weights[index] > 0]
@@ -79,6 +83,17 @@ class RequestChooser:
             return None
         text = opening_text(self.head.messages)
         return None if text is None else f"{self.head.frame_digest.hex()}|{text}"
+
+
+def _names(children: Iterable[Node]) -> list[str]:
+    """Name each child by whom it asks, not by its place: that changes where another one goes or comes."""
+    counted: Counter[str] = Counter()
+    names = []
+    for child in children:
+        name = ",".join(f"{leaf.provider}/{leaf.model}/{leaf.custom_host}" for leaf in leaves(child))
+        counted[name] += 1
+        names.append(f"{name}/{counted[name]}")
+    return names
 
 
 def _score(text: str, weight: int) -> float:

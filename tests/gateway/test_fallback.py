@@ -174,6 +174,25 @@ async def test_a_stream_that_stalls_before_its_content_moves_on(tmp_path: Path) 
     assert first.charged_picodollars == 100 * INPUT + 1 * OUTPUT
 
 
+@pytest.mark.parametrize(("timeout_ms", "answered"), [(700, 200), (20_000, 504)])
+async def test_a_targets_own_timeout_bounds_the_connecting_too(
+    timeout_ms: int, answered: int, tmp_path: Path
+) -> None:
+    """That it took longer than the target may counts as 408; longer than anybody may, as not reached."""
+    strategy = {"mode": "fallback", "on_status_codes": [408]}
+    async with a_stage(tmp_path, two(strategy, request_timeout=timeout_ms)) as stage:
+
+        def blackhole() -> Reply:
+            waited_ms = stage.upstream.timeouts[-1].connect_ms
+            assert waited_ms == min(timeout_ms, 10_000)
+            late = UpstreamTimeout("first.example", "connect", waited_ms)
+            late.dispatched = False
+            raise late
+
+        told, row = await moved_on(stage, blackhole)
+        assert (told.status, row.attempts[0].charged_picodollars) == (answered, 0)
+
+
 async def test_an_answer_that_does_not_stream_falls_back_as_well(tmp_path: Path) -> None:
     good = json_message(usage=USED)
     body = good.body

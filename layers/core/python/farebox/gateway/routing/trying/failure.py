@@ -87,7 +87,8 @@ async def status_failure(source: HttpAnswer) -> Failure:
 def fault_failure(fault: UpstreamFault, leaf: Leaf) -> Failure:
     """Say what an attempt without an answer counts as."""
     if not fault.dispatched:
-        return Failure(UNREACHABLE, "not reached", fault)
+        is_own = isinstance(fault, UpstreamTimeout) and fault.timeout_ms == leaf.timeout_ms
+        return Failure(OWN_TIMEOUT if is_own else UNREACHABLE, "not reached", fault)
     if isinstance(fault, UpstreamTimeout):
         return Failure(late_status(leaf), f"no answer: {fault.waited_for} timeout", fault)
     return Failure(CUT, "cut", fault)

@@ -57,12 +57,15 @@ class Sender:
 
 
 def _bounds(timeouts: Timeouts, leaf: Leaf, call: Call) -> Timeouts:
-    """Take a target's own timeout: for the first content of a stream, and for all of any other answer."""
+    """Take a target's own timeout: for the first content of a stream, and for all of any other answer. To
+    connect is a part of that.
+    """
     if leaf.timeout_ms is None:
         return timeouts
+    connect_ms = min(timeouts.connect_ms, leaf.timeout_ms)
     first_byte_ms = min(timeouts.first_byte_ms, leaf.timeout_ms)
     total_ms = timeouts.total_ms if call.is_stream else min(timeouts.total_ms, leaf.timeout_ms)
-    return replace(timeouts, first_byte_ms=first_byte_ms, total_ms=total_ms)
+    return replace(timeouts, connect_ms=connect_ms, first_byte_ms=first_byte_ms, total_ms=total_ms)
 
 
 async def outgoing_call(

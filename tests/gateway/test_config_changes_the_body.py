@@ -181,3 +181,15 @@ async def test_where_no_condition_holds_and_there_is_no_default_the_request_is_r
     async with a_stage(tmp_path, a_policy()) as stage:
         told = await asked(stage, config, asking())
     assert told.error[:2] == (400, "policy_blocked")
+
+
+async def test_a_body_is_not_written_anew_for_a_target_that_nobody_may_use(tmp_path: Path) -> None:
+    """A config may name a thousand of them, for a body of megabytes."""
+    wrong = {"override_params": {"tools": "none"}}
+    config = {
+        "strategy": {"mode": "fallback"},
+        "targets": [{"provider": "@nobody", **wrong}, {"provider": "@second"}],
+    }
+    async with a_stage(tmp_path, a_policy()) as stage:
+        for path in ("/v1/messages", "/v1/messages/count_tokens"):
+            assert (await asked(stage, config, asking(), path)).status == 200

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 
 from farebox.domain.errors import FareboxError, Refusal
@@ -46,6 +47,7 @@ class Attempts:
         self._falls_back = falls_back(plan.tree)
         self._wait_ms: int | None = None
         self._retries = 0
+        self._has_turned = False
         self._asked: tuple[Option, int] | None = None
         self._failure: Failure | None = None
         self._permit: Permit | None = None
@@ -64,6 +66,11 @@ class Attempts:
         if self._opening is None:
             self._opening = await self._begun()
         while (leaf := self._course.leaf) is not None:
+            if self._has_turned:
+                await asyncio.sleep(
+                    0
+                )  # a thousand targets may refuse one by one: others have their turns too
+            self._has_turned = True
             self._retries = 0
             try:
                 option = self._plan.option_of(leaf)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from farebox.domain.errors import CredentialUnavailable, FareboxError, Refusal, UpstreamFault
 from farebox.domain.plan import Option, Plan
 from farebox.domain.routing.walk import Course
@@ -33,6 +35,7 @@ async def count_at_targets(
             course.move(_status_of(error, option))
             if course.leaf is None:
                 raise
+            await asyncio.sleep(0)  # a thousand targets may refuse one by one: others have their turns too
             continue
         course.move(source.status)
         if is_success(source.status) or course.leaf is None:

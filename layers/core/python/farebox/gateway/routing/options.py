@@ -80,6 +80,8 @@ class Options:
         params = leaf.params
         if params.changes_nothing:
             return self.body, self.head
+        # A target that nobody may use refuses before a large body is written anew for it.
+        replace(self.targets, other_models=()).target(leaf)
         body = with_params(self.body, default=params.default, override=params.override, drop=params.drop)
         return body, read_head(body)
 

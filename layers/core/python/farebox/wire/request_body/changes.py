@@ -44,9 +44,10 @@ def with_params(
     for name, value in override.items():
         top[name] = msgspec.Raw(_json.encode(value))
     written = msgspec.Raw(_json.encode(top))
-    for path in drop:
-        written = _without(written, _steps(path))
-    return bytes(written)
+    try:
+        return bytes(_without(written, [_steps(path) for path in drop]))
+    except RecursionError:
+        raise RequestMalformed("The request body is nested too deeply.") from None
 
 
 def opening_text(messages: memoryview) -> str | None:
@@ -73,33 +74,46 @@ def _step(text: str) -> Step:
     return None if inside == "*" else int(inside)
 
 
-def _without(raw: msgspec.Raw, steps: Sequence[Step]) -> msgspec.Raw:
-    """Leave out what is at a path; a value that has no such path stays as it is."""
-    step, rest = steps[0], steps[1:]
+def _without(raw: msgspec.Raw, paths: Sequence[Sequence[Step]]) -> msgspec.Raw:
+    """Leave out what is at some paths, in one go over the value. One that has no such path stays as it is."""
+    names = [path for path in paths if isinstance(path[0], str)]
+    places = [path for path in paths if not isinstance(path[0], str)]
+    first = bytes(memoryview(raw)[:1])
     try:
-        return _object_without(raw, step, rest) if isinstance(step, str) else _list_without(raw, step, rest)
+        if names and first == b"{":
+            return _object_without(raw, _by_first(names))
+        if places and first == b"[":
+            return _list_without(raw, _by_first(places))
     except msgspec.MsgspecError:
         return raw
-    except RecursionError:
-        raise RequestMalformed("The request body is nested too deeply.") from None
+    return raw
 
 
-def _object_without(raw: msgspec.Raw, name: str, rest: Sequence[Step]) -> msgspec.Raw:
+def _by_first(paths: Sequence[Sequence[Step]]) -> dict[Step, list[Sequence[Step]]]:
+    """Give what follows each first step; nothing follows where that is the end."""
+    found: dict[Step, list[Sequence[Step]]] = {}
+    for first, *rest in paths:
+        found.setdefault(first, []).append(rest)
+    return found
+
+
+def _object_without(raw: msgspec.Raw, rests: Mapping[Step, list[Sequence[Step]]]) -> msgspec.Raw:
     fields = _objects.decode(raw)
-    if name not in fields:
-        return raw
-    if rest:
-        fields[name] = _without(fields[name], rest)
-    else:
-        del fields[name]
-    return msgspec.Raw(_json.encode(fields))
+    touched = [name for name in rests if name in fields]
+    for name in touched:
+        if [] in rests[name]:
+            del fields[name]
+        else:
+            fields[name] = _without(fields[name], rests[name])
+    return msgspec.Raw(_json.encode(fields)) if touched else raw
 
 
-def _list_without(raw: msgspec.Raw, place: int | None, rest: Sequence[Step]) -> msgspec.Raw:
-    entries = _lists.decode(raw)
-    chosen = range(len(entries)) if place is None else range(place, min(place + 1, len(entries)))
-    if rest:
-        entries = [_without(entry, rest) if at in chosen else entry for at, entry in enumerate(entries)]
-    else:
-        entries = [entry for at, entry in enumerate(entries) if at not in chosen]
-    return msgspec.Raw(_json.encode(entries))
+def _list_without(raw: msgspec.Raw, rests: Mapping[Step, list[Sequence[Step]]]) -> msgspec.Raw:
+    """The places are those that the entries came in, whatever else goes."""
+    everywhere = rests.get(None, [])
+    kept = []
+    for at, entry in enumerate(_lists.decode(raw)):
+        here = [*everywhere, *rests[at]] if at in rests else everywhere
+        if [] not in here:
+            kept.append(_without(entry, here) if here else entry)
+    return msgspec.Raw(_json.encode(kept))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from difflib import get_close_matches
+from itertools import islice
 
 from farebox.domain.routing.finding import Finding
 
@@ -13,6 +14,11 @@ TEXT_LENGTH_MAX = 256
 LIST_LENGTH_MAX = 100
 NAME_LENGTH_MAX = 100
 WHOLE_MAX = 10**18
+HINTS_MAX = 10
+"""To find out what was meant takes time, and a config may be a caller's: the first errors are told, and by so
+many names.
+"""
+NAMES_COMPARED_MAX = 50
 
 
 class Fields:
@@ -125,13 +131,17 @@ class Fields:
         """Note every field that nobody took."""
         for name in self.left():
             shown = name if name.isprintable() else repr(name)
-            self.error(shown[:NAME_LENGTH_MAX], f"unknown field{_suggestion(name, self._known)}")
+            meant = self.meant(name, self._known)
+            hint = f"; did you mean '{meant}'?" if meant else ""
+            self.error(shown[:NAME_LENGTH_MAX], f"unknown field{hint}")
 
-
-def did_you_mean(name: str, known: Iterable[str]) -> str | None:
-    """Give the known name that was probably meant."""
-    found = get_close_matches(name[:TEXT_LENGTH_MAX], list(known), n=1, cutoff=0.7)
-    return found[0] if found else None
+    def meant(self, name: str, known: Iterable[str]) -> str | None:
+        """Give the known name that was probably meant, while few things are wrong."""
+        if len(self.findings) >= HINTS_MAX:
+            return None
+        names = list(islice(known, NAMES_COMPARED_MAX))
+        found = get_close_matches(name[:TEXT_LENGTH_MAX], names, n=1, cutoff=0.7)
+        return found[0] if found else None
 
 
 def whole_number(value: object) -> int | None:
@@ -142,8 +152,3 @@ def whole_number(value: object) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int):
         return None
     return value if abs(value) < WHOLE_MAX else None
-
-
-def _suggestion(name: str, known: Iterable[str]) -> str:
-    meant = did_you_mean(name, known)
-    return f"; did you mean '{meant}'?" if meant else ""

@@ -8,7 +8,7 @@ from math import gcd
 
 from farebox.domain.routing.query import QueryInvalid, read_path, read_query
 from farebox.domain.routing.query.reading import Allowance
-from farebox.domain.routing.reading.fields import Fields, did_you_mean
+from farebox.domain.routing.reading.fields import Fields
 from farebox.domain.routing.tree import Condition, Sticky
 
 MODES = ("single", "fallback", "loadbalance", "conditional")
@@ -121,7 +121,7 @@ def _child(fields: Fields, field_name: str, names: Sequence[object]) -> int | No
         fields.error(field_name, f"is not clear: several targets are named '{name}'")
         return None
     known = [each for each in names if isinstance(each, str)]
-    meant = did_you_mean(name, known)
+    meant = fields.meant(name, known)
     hint = f"did you mean '{meant}'?" if meant else f"named are {', '.join(known[:20]) or 'none'}"
     fields.error(field_name, f"there is no target named '{name}'; {hint}")
     return None

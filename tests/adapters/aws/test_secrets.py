@@ -63,6 +63,14 @@ async def test_a_field_of_a_json_secret_is_read() -> None:
     assert len(peer.asked) == 1
 
 
+async def test_a_json_document_may_stand_on_several_lines() -> None:
+    peer = Peer.giving(told('{\\n  \\"type\\": \\"service_account\\"\\n}\\n'))
+    assert (
+        await secrets_over(peer, FixedClock()).resolve("secretsmanager:id")
+        == '{   "type": "service_account" }'
+    )
+
+
 async def test_a_rotated_secret_is_used_a_minute_later() -> None:
     clock, peer = FixedClock(), Peer.giving(told("old"), told("new"))
     secrets = secrets_over(peer, clock)

@@ -1,5 +1,6 @@
 """Provider credentials from the environment and from files, fresh and never in an error."""
 
+import json
 import os
 from pathlib import Path
 
@@ -89,6 +90,18 @@ async def test_an_empty_credential_is_none(value: str | None) -> None:
 async def test_a_credential_that_no_header_can_carry_is_refused_here(value: str) -> None:
     with pytest.raises(ConfigInvalid, match=r"env:KEY: the credential is not one line of plain text\Z"):
         await LocalSecrets({"KEY": value}).resolve("env:KEY")
+
+
+async def test_a_json_document_may_stand_on_several_lines_as_its_vendor_wrote_it(tmp_path: Path) -> None:
+    document = {"type": "service_account", "private_key": "-----BEGIN\nabc\n"}
+    path = tmp_path / "key.json"
+    for text in (
+        json.dumps(document, indent=2) + "\n",
+        json.dumps(document, indent="\t").replace("\n", "\r\n"),
+    ):
+        path.write_bytes(b"\n" + text.encode())
+        secret = await LocalSecrets({}).resolve(f"file:{path}")
+        assert (json.loads(secret), secret.isprintable()) == (document, True)
 
 
 @pytest.mark.parametrize("content", [CANARY.encode() + b"\xff", CANARY.encode() * (MAX_SECRET_BYTES // 16)])

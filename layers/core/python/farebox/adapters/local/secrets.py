@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from farebox.adapters.secret_text import one_line
 from farebox.domain.errors import ConfigInvalid
 
 MAX_SECRET_BYTES = 65_536
@@ -33,16 +34,12 @@ class LocalSecrets:
         """Give the secret behind 'env:NAME' or 'file:PATH' without its trailing newline."""
         kind, _, name = reference.partition(":")
         if kind == "env" and name:
-            secret = self._environment.get(name, "").rstrip("\r\n")
+            secret = self._environment.get(name, "")
         elif kind == "file" and name:
             secret = self._from_file(reference, name)
         else:
             raise ConfigInvalid(reference, "this credential is neither env:NAME nor file:PATH")
-        if not secret:
-            raise ConfigInvalid(reference, "there is no credential here")
-        if not (secret.isascii() and secret.isprintable()):
-            raise ConfigInvalid(reference, "the credential is not one line of plain text")
-        return secret
+        return one_line(reference, secret)
 
     def _from_file(self, reference: str, name: str) -> str:
         try:
@@ -53,7 +50,7 @@ class LocalSecrets:
             if known is None or known.stamp != stamp:
                 if status.st_size > MAX_SECRET_BYTES:
                     raise ConfigInvalid(reference, f"the file is larger than {MAX_SECRET_BYTES} bytes")
-                known = self._files[name] = _Read(stamp, path.read_text(encoding="utf-8").rstrip("\r\n"))
+                known = self._files[name] = _Read(stamp, path.read_text(encoding="utf-8"))
         except OSError as error:
             raise ConfigInvalid(reference, f"the file cannot be read ({error.strerror})") from error
         except (UnicodeDecodeError, RuntimeError):

@@ -6,6 +6,7 @@ import msgspec
 
 from farebox.adapters.aws.dynamodb.credentials import CredentialSource
 from farebox.adapters.aws.key_store.kept import Kept
+from farebox.adapters.secret_text import one_line
 from farebox.domain.errors import ConfigInvalid, UpstreamFault
 from farebox.ports import Clock
 from farebox.wire.http import HttpRequest, Origin, Timeouts, Transport, read_whole
@@ -58,12 +59,7 @@ class ManagedSecrets:
         text = self._kept.fresh(secret_id)
         if text is None:
             text = await self._read_or_stale(reference, secret_id)
-        secret = (_field_of(reference, text, field) if field else text).rstrip("\r\n")
-        if not secret:
-            raise ConfigInvalid(reference, "there is no credential here")
-        if not (secret.isascii() and secret.isprintable()):
-            raise ConfigInvalid(reference, "the credential is not one line of plain text")
-        return secret
+        return one_line(reference, _field_of(reference, text, field) if field else text)
 
     async def _read_or_stale(self, reference: str, secret_id: str) -> str:
         read_at_ms = self._clock.monotonic_ms()

@@ -36,6 +36,7 @@ def test_every_variable_is_read() -> None:
         "FAREBOX_WEBHOOK_URL": "https://hooks.example/services/x?y=1",
         "FAREBOX_BUCKET_SHARDS": "16",
         "FAREBOX_TRUSTED_HOSTS": "localhost:11434, *.Models.example",
+        "FAREBOX_GOOGLE_ENDPOINT_URL": "https://google.internal.example",
     }
     assert set(texts) == {variable_name(field.name) for field in fields(Settings)}
     assert load_settings(texts) == Settings(
@@ -58,6 +59,7 @@ def test_every_variable_is_read() -> None:
         webhook_url="https://hooks.example/services/x?y=1",
         bucket_shards=16,
         trusted_hosts=("localhost:11434", "*.models.example"),
+        google_endpoint_url="https://google.internal.example",
     )
 
 

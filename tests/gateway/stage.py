@@ -22,6 +22,7 @@ from farebox.adapters.local.rate_limits import LocalRateLimits
 from farebox.adapters.local.secrets import LocalSecrets
 from farebox.adapters.local.store import DATABASE_FILE, LocalStore
 from farebox.adapters.price_data import PriceData
+from farebox.compose.google import google_credentials
 from farebox.domain.event import Event, RequestFinished
 from farebox.domain.identity import GatewayKey
 from farebox.domain.record import RequestRecord
@@ -236,7 +237,12 @@ def _wired(
         policies=store.policies,
         ledger=ledger,
         credentials=ProviderCredentials(
-            LocalSecrets(environment), None, transport=transport, clock=clock, sts_origin=sts_origin({})
+            LocalSecrets(environment),
+            None,
+            google_credentials({}, None, transport, clock),
+            transport=transport,
+            clock=clock,
+            sts_origin=sts_origin({}),
         ),
         providers=providers,
         prices=prices,

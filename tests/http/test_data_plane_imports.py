@@ -9,6 +9,7 @@ HEAVY = (
     "aws_lambda_powertools",
     "boto3",
     "botocore",
+    "cryptography",
     "fastapi",
     "httpx",
     "prometheus_client",
@@ -26,11 +27,13 @@ def loaded_by(module: str) -> list[str]:
     return told.stdout.split()
 
 
-@pytest.mark.parametrize("module", ["farebox.http.data_plane", "farebox.compose.lambda_process"])
+@pytest.mark.parametrize(
+    "module", ["farebox.http.data_plane", "farebox.compose.lambda_process", "farebox.compose.google"]
+)
 def test_what_answers_requests_imports_no_heavy_package(module: str) -> None:
     assert loaded_by(module) == []
 
 
-@pytest.mark.parametrize("package", ["fastapi", "pydantic", "uvicorn"])
+@pytest.mark.parametrize("package", ["cryptography", "fastapi", "pydantic", "uvicorn"])
 def test_a_heavy_package_is_found(package: str) -> None:
     assert package in loaded_by(package)

@@ -438,6 +438,28 @@ def test_foundry_may_be_asked_by_an_application_of_entra(tenant: str) -> None:
             "type: bedrock, region: eu-west-1, inference_profile: mars",
             "inference_profile: 'mars' is not one of global",
         ),
+        (
+            "type: vertex",
+            "region is required for type 'vertex': global, us, eu, or a region such as us-east5",
+        ),
+        (
+            "type: vertex, region: evil.example/x, project: our-project",
+            "region is required for type 'vertex'",
+        ),
+        ("type: vertex, region: us-east5", "type 'vertex' needs project, the id of the Google Cloud project"),
+        (
+            "type: vertex, region: eu, project: Ours/x",
+            "project: must be the id or the number of a",
+        ),
+        (
+            "type: vertex, region: eu, project: our-project, audience: a-pool",
+            "audience: must be //iam.googleapis.com/projects/NUMBER/locations/global/workloadIdentityPools/",
+        ),
+        (
+            "type: vertex, region: eu, project: our-project, service_account: a@b.example",
+            "service_account: must be the e-mail of a service account, such as farebox@our-project-123.iam.",
+        ),
+        ("type: bedrock, region: eu-west-1, project: our-project", "project goes with vertex only, not with"),
         ("type: foundry, credential: 'env:K'", "type 'foundry' needs its resource's name, or a base_url"),
         (f"{FOUNDRY}, tenant_id: ours.example", "tenant_id and client_id go together"),
         (f"{FOUNDRY}, client_id: {UUID}", "tenant_id and client_id go together"),

@@ -12,6 +12,7 @@ import pytest
 from farebox.adapters.aws.dynamodb.credentials import StaticCredentials
 from farebox.adapters.clouds.credentials import ProviderCredentials, sts_origin
 from farebox.adapters.local.secrets import LocalSecrets
+from farebox.compose.google import google_credentials
 from farebox.domain.config import CloudSettings, ProviderSpec
 from farebox.domain.errors import CredentialUnavailable, UpstreamUnreachable
 from farebox.ports.bearer import Credential
@@ -55,6 +56,7 @@ class Scene:
         self.credentials = ProviderCredentials(
             LocalSecrets(environment),
             None if own is None else StaticCredentials(own),
+            google_credentials({}, None, self.sts, self.clock),
             transport=self.sts,
             clock=self.clock,
             sts_origin=sts_origin({}),

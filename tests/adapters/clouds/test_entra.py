@@ -12,6 +12,7 @@ import pytest
 from farebox.adapters.clouds.credentials import ProviderCredentials, sts_origin
 from farebox.adapters.clouds.entra import entra_origin
 from farebox.adapters.local.secrets import LocalSecrets
+from farebox.compose.google import google_credentials
 from farebox.domain.config import CloudSettings, ProviderSpec
 from farebox.domain.errors import ConfigInvalid, CredentialUnavailable, UpstreamUnreachable
 from farebox.ports.bearer import BearerToken
@@ -60,6 +61,7 @@ class Scene:
         self.credentials = ProviderCredentials(
             LocalSecrets(self.environment),
             None,
+            google_credentials({}, None, self.entra, self.clock),
             transport=self.entra,
             clock=self.clock,
             sts_origin=sts_origin({}),

@@ -160,7 +160,8 @@ async def test_a_key_and_a_workspace_may_stay_with_one_version(plane: Plane) -> 
 
 
 async def test_a_config_may_name_a_type_as_portkey_does(plane: Plane) -> None:
-    mine = {"slug": "mine", "type": "vertex", "credential": "caller"}
+    place = {"region": "global", "project": "our-project"}
+    mine = {"slug": "mine", "type": "vertex", "credential": "caller", **place}
     await plane.ask("POST", "/v1/providers", 201, json=mine)
     assert (await saved(plane, {"provider": "vertex-ai"}))["config"] == {"provider": "vertex-ai"}
     message, path = await plane.refused(

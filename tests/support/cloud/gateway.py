@@ -15,6 +15,7 @@ from farebox.adapters.local.event_bus import LocalEventBus
 from farebox.adapters.local.secrets import LocalSecrets
 from farebox.adapters.price_data import PriceData
 from farebox.compose.gateway import GatewayPorts, WiredGateway, wire_gateway
+from farebox.compose.google import google_credentials
 from farebox.compose.settings import Settings
 from farebox.http.admin.apply import apply_document
 from farebox.http.admin.ports import AdminPorts
@@ -75,6 +76,7 @@ def wired_over(
         credentials=ProviderCredentials(
             LocalSecrets({CREDENTIAL_NAME: PROVIDER_SECRET}),
             None,
+            google_credentials({}, None, transport, clock),
             transport=transport,
             clock=clock,
             sts_origin=sts_origin({}),

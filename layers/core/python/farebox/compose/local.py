@@ -5,12 +5,14 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from farebox.adapters.clock import SystemClock, SystemRandomness
 from farebox.adapters.clouds.aws_profile import own_credentials
 from farebox.adapters.clouds.credentials import ProviderCredentials, sts_origin
 from farebox.adapters.clouds.entra import entra_origin
+from farebox.adapters.clouds.google.login import read_login
 from farebox.adapters.local.event_bus import LocalEventBus
 from farebox.adapters.local.rate_limits import LocalRateLimits
 from farebox.adapters.local.secrets import LocalSecrets
@@ -19,6 +21,7 @@ from farebox.adapters.local.store import DATABASE_FILE, LocalStore
 from farebox.adapters.price_data import PriceData
 from farebox.compose.alerts import LocalAlerts, local_alerts
 from farebox.compose.gateway import GatewayPorts, wire_gateway
+from farebox.compose.google import google_credentials
 from farebox.compose.settings import Settings
 from farebox.domain.routing.hosts import AddressRule
 from farebox.gateway.caching.cache import AnswerCache
@@ -83,7 +86,7 @@ def open_local(
             ledger=store.ledger,
             breakers=store.breakers,
             rate_limiter=LocalRateLimits(store.database),
-            credentials=_credentials(environment, transport, clock),
+            credentials=_credentials(environment, settings, transport, clock),
             events=events,
             transport=transport,
             clock=clock,
@@ -116,11 +119,21 @@ def _transport(settings: Settings) -> Http1Transport:
 
 
 def _credentials(
-    environment: Mapping[str, str], transport: Http1Transport, clock: SystemClock
+    environment: Mapping[str, str], settings: Settings, transport: Http1Transport, clock: SystemClock
 ) -> ProviderCredentials:
+    own = own_credentials(environment, transport, clock)
+    google = google_credentials(
+        environment,
+        own,
+        transport,
+        clock,
+        endpoint=settings.google_endpoint_url,
+        read_login=partial(read_login, environment),
+    )
     return ProviderCredentials(
         LocalSecrets(environment),
-        own_credentials(environment, transport, clock),
+        own,
+        google,
         transport=transport,
         clock=clock,
         sts_origin=sts_origin(environment),

@@ -38,6 +38,7 @@ class Settings:
     trusted_hosts: tuple[str, ...] = ()
     cache_max_age_s: int = MAX_AGE_S_DEFAULT
     cache_max_bytes: int = 268_435_456
+    google_endpoint_url: str | None = None
 
     def __repr__(self) -> str:
         return "Settings(...)"
@@ -75,7 +76,7 @@ def _http_url(text: str) -> str:
     return text.rstrip("/")
 
 
-def _webhook_url(text: str) -> str:
+def _safe_url(text: str) -> str:
     try:
         parts = urlsplit(text)
         is_sound = text.isascii() and text.isprintable() and " " not in text and parts.port != 0
@@ -129,7 +130,7 @@ VARIABLES: Mapping[str, Variable] = {
     "ping_ms": Variable(_whole(100, _DAY_MS), "Silence after which the client gets a ping"),
     "max_body_bytes": Variable(_whole(1_024, 1_073_741_824), "Largest request body; a larger one is a 413"),
     "webhook_url": Variable(
-        _webhook_url, "Where budget alerts are posted (Slack's incoming webhooks fit); https, or http here"
+        _safe_url, "Where budget alerts are posted (Slack's incoming webhooks fit); https, or http here"
     ),
     "bucket_shards": Variable(
         _whole(1, 64), "DynamoDB: shards of a bucket where everybody meets, from its next window on"
@@ -144,6 +145,9 @@ VARIABLES: Mapping[str, Variable] = {
     ),
     "cache_max_bytes": Variable(
         _whole(0, 1_099_511_627_776), "Room for cached answers on this machine, compressed; 0 keeps none"
+    ),
+    "google_endpoint_url": Variable(
+        _safe_url, "Where Google's token services are reached, if not at their own hosts"
     ),
 }
 

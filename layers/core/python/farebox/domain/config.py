@@ -20,6 +20,7 @@ AWS_CREDENTIAL = "aws"
 GOOGLE_CREDENTIAL = "google"
 DEMO_TYPE = "demo"
 AWS_TYPES = ("bedrock", "anthropic-aws")
+GOOGLE_TYPES = ("vertex",)
 DEFAULT_ORGANISATION = "default"
 DEFAULT_WORKSPACE = "default"
 ANTHROPIC_BASE_URL = "https://api.anthropic.com"
@@ -44,6 +45,9 @@ CLOUD_FIELDS: Mapping[str, tuple[str, ...]] = {
     "external_id": AWS_TYPES,
     "endpoint": ("bedrock",),
     "inference_profile": ("bedrock",),
+    "project": ("vertex",),
+    "audience": ("vertex",),
+    "service_account": ("vertex",),
     "resource": ("foundry",),
     "tenant_id": ("foundry",),
     "client_id": ("foundry",),
@@ -60,6 +64,24 @@ _UUID = r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
 ENTRA_CLIENT = f"^{_UUID}$"
 ENTRA_TENANT = rf"^({_UUID}|[A-Za-z0-9-]{{1,63}}(\.[A-Za-z0-9-]{{1,63}}){{1,6}})$"
 """An id or a domain; never the tenants of people, such as 'common', where no application logs in."""
+
+GOOGLE_LOCATION = r"global|us|eu|[a-z]{2,20}-[a-z]{2,20}\d{1,2}"
+"""It becomes part of a host name, too."""
+
+GOOGLE_PROJECT = (
+    r"(?:[a-z0-9.-]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]|\d{6,19}",
+    "the id or the number of a Google Cloud project, such as our-project-123",
+)
+GOOGLE_AUDIENCE = (
+    r"//iam\.googleapis\.com/projects/\d+/locations/global/workloadIdentityPools/[a-z0-9-]{4,32}"
+    r"/providers/[a-z0-9-]{4,32}",
+    "//iam.googleapis.com/projects/NUMBER/locations/global/workloadIdentityPools/POOL/providers/PROVIDER",
+)
+GOOGLE_ACCOUNT = (
+    r"[a-z0-9-]+@[a-z0-9.-]+\.gserviceaccount\.com",
+    "the e-mail of a service account, such as farebox@our-project-123.iam.gserviceaccount.com",
+)
+"""Forms of Google's names: a pattern, and what it is in words."""
 
 ROLE_ARN = r"^arn:aws[a-z-]*:iam::\d{12}:role/\S+$"
 
@@ -160,6 +182,10 @@ def cloud_fault(kind: str, named: Set[str], *, region: str | None) -> str | None
             return f"{name} goes with {' and '.join(kinds)} only, not with '{kind}'"
     if kind in AWS_TYPES and not (region and re.fullmatch(AWS_REGION, region)):
         return f"region is required for type '{kind}', such as eu-central-1"
+    if kind == "vertex" and not (region and re.fullmatch(GOOGLE_LOCATION, region)):
+        return "region is required for type 'vertex': global, us, eu, or a region such as us-east5"
+    if kind == "vertex" and "project" not in named:
+        return "type 'vertex' needs project, the id of the Google Cloud project that is billed"
     if "external_id" in named and "role_arn" not in named:
         return "external_id goes with a role_arn"
     if ("tenant_id" in named) != ("client_id" in named):

@@ -40,7 +40,7 @@ from farebox.http.policy_text import plain_json, read_policy_text
 
 SectionType = TypeVar("SectionType", bound=Section)
 
-PROVIDER_TYPES_SERVED = ("anthropic", "anthropic-aws", "bedrock", "demo", "foundry")
+PROVIDER_TYPES_SERVED = ("anthropic", "anthropic-aws", "bedrock", "demo", "foundry", "vertex")
 # pydantic would name its own classes.
 _SHAPES: Mapping[str, str] = {
     "model_type": "an object with fields",

@@ -18,6 +18,9 @@ from farebox.domain.config import (
     CALLER_CREDENTIAL,
     ENTRA_CLIENT,
     ENTRA_TENANT,
+    GOOGLE_ACCOUNT,
+    GOOGLE_AUDIENCE,
+    GOOGLE_PROJECT,
     PROVIDER_TYPES,
     ROLE_ARN,
     cloud_fault,
@@ -69,14 +72,6 @@ def _config_name(value: str) -> str:
     return value
 
 
-def _name(value: str) -> str:
-    if not _NAME.fullmatch(value):
-        raise ValueError(
-            "must be 1 to 128 letters, digits, spaces or any of '._@+:-', beginning with a letter or digit"
-        )
-    return value
-
-
 def _pattern(value: str) -> str:
     if not 0 < len(value) <= PATTERN_LENGTH_MAX or not value.isprintable():
         raise ValueError(f"must be 1 to {PATTERN_LENGTH_MAX} printable characters")
@@ -122,25 +117,11 @@ def _usd(value: object) -> str:
     return usd_text(picodollars)
 
 
-def _period(value: str) -> str:
-    if not _PERIOD.fullmatch(value):
-        raise ValueError("must be minute, hour, day, week, month, total, or a number of days such as 14d")
-    return value
-
-
 def _timezone(value: str) -> str:
     try:
         ZoneInfo(value)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise ValueError(f"'{value}' is not a time zone name such as Europe/Berlin") from None
-    return value
-
-
-def _credential(value: str) -> str:
-    if not _CREDENTIAL.fullmatch(value):
-        raise ValueError(
-            "must be env:NAME, file:PATH, secretsmanager:ID, aws, google or caller; never the secret itself"
-        )
     return value
 
 
@@ -164,8 +145,13 @@ def _host_pattern(value: str) -> str:
     return value
 
 
-def _inference_profile(value: str) -> str:
-    return _one_of(value, INFERENCE_PROFILES)
+def _written_as(pattern: str | re.Pattern[str], form: str) -> AfterValidator:
+    def check(value: str) -> str:
+        if not re.fullmatch(pattern, value):
+            raise ValueError(f"must be {form}")
+        return value
+
+    return AfterValidator(check)
 
 
 def _moment(value: str) -> str:
@@ -174,7 +160,19 @@ def _moment(value: str) -> str:
 
 Slug = Annotated[str, AfterValidator(_slug)]
 ConfigName = Annotated[str, AfterValidator(_config_name)]
-Name = Annotated[str, AfterValidator(_name)]
+Name = Annotated[
+    str,
+    _written_as(
+        _NAME, "1 to 128 letters, digits, spaces or any of '._@+:-', beginning with a letter or digit"
+    ),
+]
+CredentialReference = Annotated[
+    str,
+    _written_as(
+        _CREDENTIAL,
+        "env:NAME, file:PATH, secretsmanager:ID, aws, google or caller; never the secret itself",
+    ),
+]
 Pattern = Annotated[str, AfterValidator(_pattern)]
 HostPattern = Annotated[str, AfterValidator(_host_pattern)]
 Text = Annotated[str, BeforeValidator(_as_text), Field(max_length=METADATA_VALUE_LENGTH_MAX)]
@@ -185,7 +183,10 @@ Scope = dict[
 ]
 Usd = Annotated[str, BeforeValidator(_usd)]
 Tokens = Annotated[int, Field(ge=0, le=TOKENS_MAX)]
-Period = Annotated[str, AfterValidator(_period)]
+Period = Annotated[
+    str,
+    _written_as(_PERIOD, "minute, hour, day, week, month, total, or a number of days such as 14d"),
+]
 Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 Moment = Annotated[str, AfterValidator(_moment)]
 TokenClasses = Annotated[list[Literal["input", "cache_read", "cache_write", "output"]], Field(min_length=1)]
@@ -224,7 +225,7 @@ class ProviderSection(Section):
 
     slug: Slug
     type: Annotated[str, AfterValidator(lambda value: _one_of(value, PROVIDER_TYPES))]
-    credential: Annotated[str, AfterValidator(_credential)]
+    credential: CredentialReference
     base_url: Annotated[str, AfterValidator(_base_url)] | None = None
     allow_plain_http: bool = False
     region: Pattern | None = None
@@ -235,6 +236,9 @@ class ProviderSection(Section):
     inference_profile: (
         Annotated[str, AfterValidator(lambda value: _one_of(value, INFERENCE_PROFILES))] | None
     ) = None
+    project: Annotated[str, BeforeValidator(_as_text), _written_as(*GOOGLE_PROJECT)] | None = None
+    audience: Annotated[str, _written_as(*GOOGLE_AUDIENCE)] | None = None
+    service_account: Annotated[str, _written_as(*GOOGLE_ACCOUNT)] | None = None
     resource: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,62}$")] | None = None
     tenant_id: Annotated[str, Field(pattern=ENTRA_TENANT)] | None = None
     client_id: Annotated[str, Field(pattern=ENTRA_CLIENT)] | None = None

@@ -13,6 +13,7 @@ from farebox.providers.anthropic import AnthropicProvider
 from farebox.providers.base import Call, Provider, Signing, Translating
 from farebox.providers.clouds.bedrock import BedrockProvider
 from farebox.providers.clouds.messages_api import AnthropicAwsProvider, FoundryProvider
+from farebox.providers.clouds.vertex import VertexProvider
 from farebox.providers.demo import DemoProvider
 from farebox.wire.headers import with_forwarded
 from farebox.wire.http import HttpAnswer, HttpRequest, Timeouts, Transport, is_success
@@ -24,6 +25,7 @@ PROVIDERS: Mapping[str, Provider] = {
     "bedrock": BedrockProvider(),
     "demo": DemoProvider(),
     "foundry": FoundryProvider(),
+    "vertex": VertexProvider(),
 }
 
 

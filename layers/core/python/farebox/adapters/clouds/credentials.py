@@ -11,7 +11,8 @@ import msgspec
 from farebox.adapters.aws.dynamodb.credentials import CredentialSource, RenewedCredentials, StaticCredentials
 from farebox.adapters.aws.services.sts import Role, assume_role
 from farebox.adapters.clouds.entra import PUBLIC_CLOUD, Application, EntraTokens
-from farebox.domain.config import AWS_CREDENTIAL, AWS_TYPES, ProviderSpec
+from farebox.adapters.clouds.google.credentials import GoogleCredentials
+from farebox.domain.config import AWS_CREDENTIAL, AWS_TYPES, GOOGLE_CREDENTIAL, GOOGLE_TYPES, ProviderSpec
 from farebox.domain.errors import ConfigInvalid, CredentialUnavailable, StoreFault
 from farebox.ports import Clock, Secrets
 from farebox.ports.bearer import Credential
@@ -52,13 +53,14 @@ class ProviderCredentials:
         self,
         secrets: Secrets,
         own: CredentialSource | None,
+        google: GoogleCredentials,
         *,
         transport: Transport,
         clock: Clock,
         sts_origin: StsOrigin,
         entra_origin: Origin = PUBLIC_CLOUD,
     ) -> None:
-        self._secrets, self._own = secrets, own
+        self._secrets, self._own, self._google = secrets, own, google
         self._transport, self._clock, self._sts_origin = transport, clock, sts_origin
         self._entra = EntraTokens(secrets, transport=transport, clock=clock, origin=entra_origin)
         self._roles: dict[tuple[str, Role, str], CredentialSource] = {}
@@ -76,10 +78,14 @@ class ProviderCredentials:
             if self._own is None:
                 raise ConfigInvalid(AWS_CREDENTIAL, "this process has no AWS credentials of its own")
             return await self._assumed(spec, self._own)
+        if spec.credential == GOOGLE_CREDENTIAL:
+            return await self._google.of(spec, None)
         if spec.cloud.tenant_id is not None and spec.cloud.client_id is not None:
             application = Application(spec.cloud.tenant_id, spec.cloud.client_id)
             return await self._entra.of(application, spec.credential)
         secret = await self._secrets.resolve(spec.credential)
+        if spec.type in GOOGLE_TYPES:
+            return await self._google.of(spec, secret)
         if spec.type in AWS_TYPES and secret.startswith("{"):
             return await self._assumed(spec, StaticCredentials(_read_keys(spec.credential, secret)))
         return secret

@@ -17,6 +17,7 @@ from farebox.adapters.price_data import PriceData
 from farebox.compose.aws.store import AwsStore, open_store
 from farebox.compose.deployment import load_deployment
 from farebox.compose.gateway import GatewayPorts, WiredGateway, wire_gateway
+from farebox.compose.google import google_credentials
 from farebox.compose.settings import Settings, load_settings
 from farebox.domain.errors import FareboxError
 from farebox.http.data_plane import App, DataPlane, Receive, Scope, Send
@@ -83,9 +84,6 @@ async def open_proxy(environment: Mapping[str, str], *, write: Callable[[str], N
 def _wire(environment: Mapping[str, str], settings: Settings, write: Callable[[str], None]) -> Proxy:
     deployment = load_deployment(environment)
     aws = open_store(deployment, environment)
-    secrets = ManagedSecrets(
-        aws.transport, aws.origin("secretsmanager"), deployment.region, aws.credentials, aws.clock
-    )
     prices = PriceData().book()
     metrics = EmfMetrics(write, deployment.stage, prices.claude.models)
     events = LocalEventBus([metrics, *([RequestLog(write)] if settings.log == "json" else [])])
@@ -96,14 +94,7 @@ def _wire(environment: Mapping[str, str], settings: Settings, write: Callable[[s
             ledger=aws.store.ledger,
             breakers=aws.store.breakers,
             rate_limiter=aws.store.rate_limits,
-            credentials=ProviderCredentials(
-                secrets,
-                aws.credentials,
-                transport=aws.transport,
-                clock=aws.clock,
-                sts_origin=sts_origin(environment),
-                entra_origin=entra_origin(environment),
-            ),
+            credentials=_credentials(environment, settings, aws, deployment.region),
             events=events,
             transport=aws.transport,
             clock=aws.clock,
@@ -116,3 +107,18 @@ def _wire(environment: Mapping[str, str], settings: Settings, write: Callable[[s
     )
     plane = DataPlane(wired.gateway, aws.randomness, body_bytes_max=settings.max_body_bytes, books_last=True)
     return Proxy(aws, wired, events, plane)
+
+
+def _credentials(
+    environment: Mapping[str, str], settings: Settings, aws: AwsStore, region: str
+) -> ProviderCredentials:
+    own, transport, clock = aws.credentials, aws.transport, aws.clock
+    return ProviderCredentials(
+        ManagedSecrets(transport, aws.origin("secretsmanager"), region, own, clock),
+        own,
+        google_credentials(environment, own, transport, clock, endpoint=settings.google_endpoint_url),
+        transport=transport,
+        clock=clock,
+        sts_origin=sts_origin(environment),
+        entra_origin=entra_origin(environment),
+    )

@@ -264,6 +264,37 @@ def test_tokens_are_counted_and_never_as_nothing(tmp_path: Path) -> None:
     assert upstream.requests[0].target == b"/model/anthropic.claude-sonnet-4-5-20250929-v1%3A0/count-tokens"
 
 
+@pytest.mark.parametrize("endpoint", ["messages", "mantle"])
+@pytest.mark.parametrize("coding", ["gzip", "identity"])
+def test_a_native_endpoint_counts_tokens_and_never_as_nothing(
+    tmp_path: Path, endpoint: str, coding: str
+) -> None:
+    script = [bedrock_json(body) for body in (b'{"input_tokens":321}', b'{"input_tokens":0}', b"{}", b"")]
+    headers = [("accept-encoding", coding)]
+    target = "/v1/messages/count_tokens"
+    with (
+        ScriptedUpstream(script) as upstream,
+        laptop(tmp_path, upstream, endpoint=endpoint) as gateway,
+    ):
+        counted = gateway.ask(asking(), target=target, headers=headers)
+        assert (counted.status, counted.body) == (200, b'{"input_tokens":321}')
+        missing = [gateway.ask(asking(), target=target) for _ in script[1:]]
+    assert [json.loads(each.body)["type"] for each in missing if each.status >= 500] == ["error"] * 3
+    # What may be an error has to be read, whatever the client could unpack.
+    assert {each.header("accept-encoding") for each in upstream.requests} == {b"identity"}
+
+
+def test_tokens_are_counted_for_the_model_behind_an_application_inference_profile(tmp_path: Path) -> None:
+    profile = "arn:aws:bedrock:eu-central-1:123456789012:application-inference-profile/abc123"
+    script = [bedrock_json(b'{"inputTokens": 321}')]
+    with (
+        ScriptedUpstream(script) as upstream,
+        laptop(tmp_path, upstream, model_ids={MODEL: profile}) as gateway,
+    ):
+        assert gateway.ask(asking(), target="/v1/messages/count_tokens").status == 200
+    assert upstream.requests[0].target == b"/model/anthropic.claude-sonnet-4-5-20250929-v1%3A0/count-tokens"
+
+
 def test_betas_and_fields_pass_renamed_or_not_as_bedrock_takes_them(tmp_path: Path) -> None:
     headers = [("anthropic-beta", "claude-code-20250219,interleaved-thinking-2025-05-14,effort-2025-11-24")]
     body = asking(

@@ -15,8 +15,7 @@ import msgspec
 
 from farebox.domain.config import ProviderSpec
 from farebox.domain.errors import ConfigInvalid, CredentialMissing
-from farebox.domain.price.model_names import foundation_model_id
-from farebox.providers.anthropic import accept_encoding
+from farebox.domain.price.model_names import bedrock_id, foundation_model_id
 from farebox.providers.base import COUNT_TOKENS, Call, split_base_url, with_query
 from farebox.providers.clouds.answers import WholeAnswer
 from farebox.providers.clouds.aws_errors import AWS_ERRORS, aws_error
@@ -70,7 +69,8 @@ class BedrockProvider:
                 return WholeAnswer(answer.status, _named(answer.headers), body)
             return aws_error(answer, body).answer(AWS_ERRORS, answer.headers, request_id_of(answer.headers))
         if _endpoint(spec) != INVOKE:
-            return answer
+            is_count = call.operation == COUNT_TOKENS
+            return _checked_count(answer, await read_whole(answer, host)) if is_count else answer
         content_type = find(answer.headers, b"content-type") or b""
         if content_type.startswith(EVENT_STREAM):
             return BedrockStream(answer, host, _named(answer.headers, b"text/event-stream; charset=utf-8"))
@@ -110,7 +110,7 @@ def _invoke_request(spec: ProviderSpec, call: Call) -> HttpRequest:
     is_stream = call.is_stream and not is_count
     verb = "invoke-with-response-stream" if is_stream else "count-tokens" if is_count else "invoke"
     if is_count:
-        model = foundation_model_id(model)
+        model = _foundation_model(spec, model)
         fields.setdefault("max_tokens", _ONE)
     body = _invoke_body(shaped)
     origin, path = split_base_url(_base_url(spec))
@@ -126,6 +126,12 @@ def _invoke_request(spec: ProviderSpec, call: Call) -> HttpRequest:
         ],
         body=msgspec.json.encode({"input": {"invokeModel": {"body": _base64(body)}}}) if is_count else body,
     )
+
+
+def _foundation_model(spec: ProviderSpec, model: str) -> str:
+    """Give the model behind a profile, as CountTokens wants it; an application profile does not name it."""
+    behind = foundation_model_id(model)
+    return behind if "anthropic." in behind else bedrock_id(spec.model_behind(model), "none")
 
 
 def _invoke_body(shaped: Shaped) -> bytes:
@@ -153,7 +159,7 @@ def _messages_request(spec: ProviderSpec, call: Call) -> HttpRequest:
         method=b"POST",
         origin=origin,
         target=with_query((path + target).encode(), call),
-        headers=[*headers, accept_encoding(call), *_bearer(spec, call)],
+        headers=[*headers, (b"accept-encoding", b"identity"), *_bearer(spec, call)],
         body=msgspec.json.encode(fields),
     )
 
@@ -190,10 +196,21 @@ def _named(headers: Headers, content_type: bytes | None = None) -> Headers:
     return kept if request_id is None else [*kept, (b"request-id", request_id.encode("latin-1"))]
 
 
+def _checked_count(answer: HttpAnswer, body: bytes) -> WholeAnswer:
+    """Give a native endpoint's count as it is. An answer without a count is an error, never a count of 0."""
+    if not read_count(read_document(body).get("input_tokens")):
+        return _count_missing(answer, body)
+    return WholeAnswer(answer.status, _named(answer.headers), body)
+
+
+def _count_missing(answer: HttpAnswer, body: bytes) -> WholeAnswer:
+    error = replace(aws_error(answer, body), status=502, code="CountMissing")
+    return error.answer(AWS_ERRORS, answer.headers, request_id_of(answer.headers))
+
+
 def _count(answer: HttpAnswer, body: bytes) -> WholeAnswer:
     """Give the count under Anthropic's name. An answer without a count is an error, never a count of 0."""
     count = read_count(read_document(body).get("inputTokens"))
     if not count:
-        error = replace(aws_error(answer, body), status=502, code="CountMissing")
-        return error.answer(AWS_ERRORS, answer.headers, request_id_of(answer.headers))
+        return _count_missing(answer, body)
     return WholeAnswer(200, _named(answer.headers), msgspec.json.encode({"input_tokens": count}))

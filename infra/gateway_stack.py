@@ -16,13 +16,13 @@ from farebox.compose.deployment import (
     event_bus_name,
 )
 from infra.bundle import PYTHON, compiler, dependency_layer
+from infra.cloud_rights import cloud_rights
 from infra.function import Function
 from infra.layers import core_version, functions_version, layer_version
 from infra.options import Options
 from infra.rights import (
     admin_rights,
     answers_resource,
-    bedrock_resources,
     event_bus_arn,
     proxy_rights,
 )
@@ -50,7 +50,6 @@ NOT_COMPILED = (
 )
 
 CACHE_REASON = "Answers are objects of any name below one prefix of the cache bucket."
-BEDROCK_REASON = "The option bedrock_models names models by families, and a profile sends them to any region."
 
 
 class GatewayStack(Stack):
@@ -89,10 +88,10 @@ class GatewayStack(Stack):
             memory_mb=self.options.proxy_memory_mb,
             reserved_concurrency=self.options.proxy_concurrency,
         )
-        for resource in bedrock_resources(
-            "<AWS::Partition>", "<AWS::AccountId>", self.options.bedrock_models
-        ):
-            acknowledge(function.policy, f"IAM5[Resource::{resource}]", BEDROCK_REASON)
+        for right in cloud_rights(self.options, "<AWS::Partition>", "<AWS::AccountId>"):
+            for resource in right.resources:
+                if "*" in resource:
+                    acknowledge(function.policy, f"IAM5[Resource::{resource}]", right.reason)
         answers = answers_resource(self, storage)
         acknowledge(function.policy, f"IAM5[Resource::{answers}]", CACHE_REASON)
         # A new version takes over at once and whole, and the one before it can be pointed to again.

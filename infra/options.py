@@ -39,6 +39,9 @@ class Options:
     runbook: str = "docs/runbook.md"
     secrets: tuple[str, ...] = ("anthropic",)
     bedrock_models: tuple[str, ...] = ("anthropic.*",)
+    mantle_projects: tuple[str, ...] = ()
+    anthropic_workspaces: tuple[str, ...] = ()
+    assume_roles: tuple[str, ...] = ()
     proxy_memory_mb: int = 512
     admin_memory_mb: int = 512
     job_memory_mb: int = 256
@@ -128,6 +131,11 @@ _email = _matching(r"[^@\s,]+@[^@\s,]+\.[^@\s,]+", "an e-mail address")
 _webhook = _matching(r"https://[^\s,]+", "an https URL")
 _secret = _matching(r"[a-z0-9][a-z0-9-]{0,62}", "a short name of a-z, 0-9 and hyphens")
 _model = _matching(r"[a-z0-9*][a-z0-9.*:-]*", "a Bedrock model id, * standing for any text")
+_project = _matching(r"\*|[A-Za-z0-9_-]{1,128}", "the id of a project such as default, or *")
+_workspace = _matching(r"\*|wrkspc_[A-Za-z0-9_-]{1,120}", "the id of a workspace such as wrkspc_01Ab, or *")
+_role = _matching(
+    r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+", "the whole ARN of a role, without wildcards"
+)
 _MEMORY = _whole(128, 10_240)
 _CONCURRENCY = _whole(0, 100_000)
 
@@ -165,6 +173,17 @@ OPTIONS: Mapping[str, Option] = {
     ),
     "bedrock_models": Option(
         _list_of(_model), "What the proxy's role may invoke on Bedrock; empty for nothing"
+    ),
+    "mantle_projects": Option(
+        _list_of(_project),
+        "Projects of bedrock-mantle that it may use, such as `default`, for `endpoint: mantle`; `*` for all",
+    ),
+    "anthropic_workspaces": Option(
+        _list_of(_workspace),
+        "Workspaces of Claude Platform on AWS that it may ask, such as `wrkspc_01Ab`; `*` for all",
+    ),
+    "assume_roles": Option(
+        _list_of(_role), "ARNs of roles that it may assume, for providers with `role_arn`"
     ),
     "proxy_memory_mb": Option(_MEMORY, "Memory of the proxy function, and with it its share of a CPU"),
     "admin_memory_mb": Option(_MEMORY, "Memory of the admin function"),

@@ -22,6 +22,7 @@ from farebox.adapters.aws.tables import (
     USAGE,
     Index,
 )
+from infra.cloud_rights import cloud_rights
 from infra.stack import Stack
 from infra.storage_stack import StorageStack
 
@@ -43,8 +44,8 @@ def on_table(table: dynamodb.Table, *actions: str, indexes: Sequence[Index] = ()
 
 
 def proxy_rights(stack: Stack, storage: StorageStack) -> list[iam.PolicyStatement]:
-    """Read keys and policy, book, keep answers, read provider credentials, and invoke the models of Bedrock
-    that were asked for.
+    """Read keys and policy, book, keep answers, read provider credentials, and ask the clouds that the
+    options name.
     """
     tables = storage.tables
     rights = [
@@ -60,8 +61,10 @@ def proxy_rights(stack: Stack, storage: StorageStack) -> list[iam.PolicyStatemen
     if storage.secrets:
         arns = [secret.secret_arn for secret in storage.secrets]
         rights.append(iam.PolicyStatement(actions=["secretsmanager:GetSecretValue"], resources=arns))
-    if stack.options.bedrock_models:
-        rights.append(_invoke_bedrock(stack))
+    rights += [
+        iam.PolicyStatement(actions=[*right.actions], resources=[*right.resources])
+        for right in cloud_rights(stack.options, stack.partition, stack.account)
+    ]
     return rights
 
 
@@ -143,23 +146,3 @@ def answers_resource(stack: Stack, storage: StorageStack) -> str:
     """Name the stored answers as cdk-nag does, which sees the bucket as an export of another stack."""
     export: str = stack.resolve(storage.cache_bucket_export)["Fn::ImportValue"]
     return f"{export}/{ANSWERS_PREFIX}*"
-
-
-def bedrock_resources(partition: str, account: str, models: Sequence[str]) -> list[str]:
-    """Name models and the profiles in front of them, in whatever region a profile sends a request to.
-
-    A profile opens nothing by itself: IAM asks for the right on the model behind it too.
-    """
-    arn = f"arn:{partition}:bedrock:*:"
-    return [
-        *(f"{arn}:foundation-model/{model}" for model in models),
-        *(f"{arn}{account}:inference-profile/*{model}" for model in models),
-        f"{arn}{account}:application-inference-profile/*",
-    ]
-
-
-def _invoke_bedrock(stack: Stack) -> iam.PolicyStatement:
-    return iam.PolicyStatement(
-        actions=["bedrock:InvokeModel", "bedrock:InvokeModelWithResponseStream", "bedrock:CountTokens"],
-        resources=bedrock_resources(stack.partition, stack.account, stack.options.bedrock_models),
-    )

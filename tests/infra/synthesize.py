@@ -23,6 +23,9 @@ STAGES: dict[str, dict[str, object]] = {
         "alert_webhooks": "https://alerts.example.com/farebox",
         "tags": {"team": "platform"},
         "trusted_hosts": "*.models.corp.example",
+        "mantle_projects": "default",
+        "anthropic_workspaces": "wrkspc_01Ab",
+        "assume_roles": "arn:aws:iam::123456789012:role/claude",
     },
     # In an account that can reserve nothing, for somebody who has dashboards enough.
     "lean": {

@@ -68,6 +68,9 @@ def test_production_keeps_its_data_unless_told_otherwise() -> None:
         ({"account": "000000000000"}, "context account and region: set both or neither"),
         ({"keep_data": "perhaps"}, "context keep_data: must be true or false"),
         ({"tags": "team"}, "context tags: must be an object of texts"),
+        ({"assume_roles": "arn:aws:iam::123456789012:role/*"}, "context assume_roles: must be the whole ARN"),
+        ({"anthropic_workspaces": "ours"}, "context anthropic_workspaces: must be the id of a workspace"),
+        ({"mantle_projects": "a/b"}, "context mantle_projects: must be the id of a project"),
         ({"bundle_platform": "x86"}, "context bundle_platform: must be lambda or host"),
     ],
 )

@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from farebox.domain.budget import Touch
+from farebox.domain.errors import StoreFault
 from farebox.domain.event import Event, RequestFinished
+from farebox.domain.record import RequestRecord
 from farebox.gateway.charging.leases import Leases
 from farebox.jobs.sweep import BATCH, Sweeper
 from farebox.ports import Hold
@@ -151,3 +154,55 @@ async def test_the_timer_sweeps_and_survives_a_store_that_cannot_answer(
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
+
+
+class Choosy(FaultyLedger):
+    """A ledger that never settles some requests."""
+
+    refused: frozenset[str] = frozenset()
+
+    async def settle(self, request_id: str, record: RequestRecord, booked: Sequence[Touch]) -> None:
+        self.calls.append(request_id)
+        if request_id in self.refused:
+            raise StoreFault("ValidationException")
+        await self.ledger.settle(request_id, record, booked)
+
+
+async def test_a_hold_that_cannot_be_booked_keeps_no_other_from_being(wing: Wing) -> None:
+    ledger = Choosy(wing.ledger)
+    for number in range(BATCH + 5):
+        await leave(wing, number)
+        wing.clock.advance(timedelta(milliseconds=1))
+    ledger.refused = frozenset({"req_0", "req_1"})
+    wing.clock.advance(timedelta(seconds=60))
+    sweeper = Sweeper(ledger, wing.policies, Listener(), wing.clock)
+    with pytest.raises(StoreFault, match="2 are not"):
+        await sweeper.sweep()
+    assert await settled(wing) == ((BATCH + 3) * HELD, 2 * HELD)
+    ledger.refused = frozenset()
+    assert await sweeper.sweep() == 2
+
+
+async def test_many_that_cannot_be_booked_come_behind_the_others_in_the_next_sweep(wing: Wing) -> None:
+    ledger = Choosy(wing.ledger)
+    for number in range(8):
+        await leave(wing, number)
+        wing.clock.advance(timedelta(milliseconds=1))
+    ledger.refused = frozenset(f"req_{number}" for number in range(6))
+    wing.clock.advance(timedelta(seconds=60))
+    sweeper = Sweeper(ledger, wing.policies, Listener(), wing.clock)
+    for _ in range(2):
+        with pytest.raises(StoreFault):
+            await sweeper.sweep()
+    assert await settled(wing) == (2 * HELD, 6 * HELD)
+
+
+async def test_a_store_that_is_away_is_not_asked_for_each_of_many_holds(wing: Wing) -> None:
+    ledger = Choosy(wing.ledger)
+    for number in range(30):
+        await leave(wing, number)
+    ledger.refused = frozenset(f"req_{number}" for number in range(30))
+    wing.clock.advance(timedelta(seconds=60))
+    with pytest.raises(StoreFault):
+        await Sweeper(ledger, wing.policies, Listener(), wing.clock).sweep()
+    assert len(ledger.calls) < 10

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from farebox.domain.budget import Touch
 from farebox.domain.errors import StoreFault
 from farebox.domain.event import RequestFinished
 from farebox.domain.record import Billing, RequestRecord, booked_on
-from farebox.ports import Clock, EventBus, Ledger, Policies
+from farebox.ports import Clock, EventBus, Hold, Ledger, Policies
 
 BATCH = 100
+FAULTS_MAX = 5
+"""After so many in a row it is the store that is away, and not a hold that it does not take."""
 
 _log = logging.getLogger("farebox.sweep")
 
@@ -26,17 +28,42 @@ class Sweeper:
     policies: Policies
     events: EventBus
     clock: Clock
+    failed: set[str] = field(default_factory=set)
 
     async def sweep(self) -> int:
-        """Settle every hold whose process is gone or whose lease ran out; give how many."""
-        swept = 0
-        while holds := await self.ledger.expired_holds(self.clock.now(), limit=BATCH):
+        """Settle every hold whose process is gone or whose lease ran out; give how many.
+
+        One that the store does not take keeps no other from being settled: it comes last, also in the next
+        sweep. Raises `StoreFault` for it in the end.
+        """
+        swept = faults = 0
+        tried: set[str] = set()
+        while holds := [hold for hold in await self._expired() if hold.request_id not in tried]:
             for hold in holds:
-                booked = (*hold.touches, *await self._counted(hold.draft))
-                await self.ledger.settle(hold.request_id, hold.draft, booked)
-                await self.events.emit(RequestFinished(hold.draft))
-            swept += len(holds)
+                tried.add(hold.request_id)
+                try:
+                    await self._settle(hold)
+                except StoreFault as fault:
+                    _log.error("hold of %s is not booked: %s", hold.request_id, fault)
+                    self.failed.add(hold.request_id)
+                    faults += 1
+                    if faults == FAULTS_MAX:
+                        raise
+                else:
+                    self.failed.discard(hold.request_id)
+                    swept, faults = swept + 1, 0
+        if self.failed & tried:
+            raise StoreFault(f"{swept} abandoned requests are booked, {len(self.failed & tried)} are not")
         return swept
+
+    async def _expired(self) -> list[Hold]:
+        holds = await self.ledger.expired_holds(self.clock.now(), limit=BATCH)
+        return sorted(holds, key=lambda hold: hold.request_id in self.failed)
+
+    async def _settle(self, hold: Hold) -> None:
+        booked = (*hold.touches, *await self._counted(hold.draft))
+        await self.ledger.settle(hold.request_id, hold.draft, booked)
+        await self.events.emit(RequestFinished(hold.draft))
 
     async def _counted(self, draft: RequestRecord) -> tuple[Touch, ...]:
         """Give what alert-only budgets count of an abandoned request: they hold nothing."""

@@ -145,6 +145,43 @@ async def test_a_peer_that_hangs_up_midway_is_told_to_whoever_waits_or_writes(
             await upload.answer()
 
 
+@pytest.mark.parametrize("waits", [True, False])
+async def test_a_peer_that_answers_midway_is_told_to_whoever_waits_or_writes(
+    transport: Http1Transport, waits: bool
+) -> None:
+    """It will take no more: Lambda refuses an answer that is too large, say, and reads no further."""
+    go = asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        await peer.receive_head()
+        await go.wait()
+        await peer.send(OK)
+        await peer.until_closed()
+
+    async with raw_server(script) as server:
+        upload = await an_upload(transport, server)
+        if waits:
+            while upload.has_room:
+                upload.write(b"x" * UPLOAD_BUFFER_BYTES)
+                await asyncio.sleep(0)
+        waiting = asyncio.create_task(_full(upload))
+        await asyncio.sleep(0)
+        go.set()
+        async with asyncio.timeout(5):
+            with pytest.raises(UpstreamCut):
+                await waiting
+            assert await read_all(await upload.answer()) == b"hello"
+
+
+async def _full(upload: Upload) -> None:
+    """Write on and on, as an app does that has a long answer."""
+    while True:
+        upload.write(b"x")
+        await asyncio.sleep(0)
+        if not upload.has_room:
+            await upload.wait_for_room()
+
+
 async def test_an_aborted_upload_is_half_a_body(transport: Http1Transport) -> None:
     async def script(peer: Peer) -> None:
         await peer.receive_head()

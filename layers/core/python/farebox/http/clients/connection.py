@@ -36,7 +36,7 @@ class ClientConnection:
         self._task = asyncio.current_task()
         self._watcher: asyncio.Task[None] | None = None
         self._leave: Callable[[], None] = self._cancel_task
-        self._was_cancelled = False
+        self._was_cancelled = self._is_read = False
 
     async def read_body(self) -> bytes:
         """Read the whole body, then watch for the client hanging up.
@@ -52,10 +52,11 @@ class ClientConnection:
                 raise ClientLeft
             piece = message.get("body", b"")
             size += len(piece)
+            self._is_read = not message.get("more_body", False)
             if size > self._body_bytes_max:
                 raise BodyTooLarge(self._body_bytes_max)
             pieces.append(piece)
-            if not message.get("more_body", False):
+            if self._is_read:
                 break
         self._watcher = asyncio.ensure_future(self._watch())
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
@@ -67,11 +68,10 @@ class ClientConnection:
         left = DRAIN_BYTES_MAX
         try:
             async with asyncio.timeout(DRAIN_S):
-                while self._watcher is None and left > 0:
+                while not self._is_read and left > 0:
                     message = await self._receive()
                     left -= len(message.get("body", b""))
-                    if message["type"] == "http.disconnect" or not message.get("more_body", False):
-                        return
+                    self._is_read = not message.get("more_body", False)  # a disconnect has none
         except TimeoutError:
             return
 

@@ -109,16 +109,20 @@ class Exchange(asyncio.Protocol):
             self._connection.transport.write(data)
 
     async def wait_for_room(self) -> None:
-        """Wait while the peer is slower than we. Raises what broke the exchange."""
+        """Wait while the peer is slower than we. Raises what broke the exchange, an answer that came before
+        the body was whole included: nobody reads on.
+        """
         if self._room is not None:
             await self._room
         if self._failure is not None:
             raise self._failure
+        if self._over:
+            raise self._cut("it answered before it had all of the request")
 
     @property
     def has_room(self) -> bool:
         """Whether `wait_for_room` would return at once."""
-        return self._room is None and self._failure is None
+        return self._room is None and not self._over
 
     def end_upload(self, data: bytes) -> None:
         """Write the last piece of the body."""
@@ -249,6 +253,7 @@ class Exchange(asyncio.Protocol):
         """The answer is whole. Its connection serves on only if request and answer both ended cleanly."""
         connection, transport = self._connection, self._connection.transport
         self._end()
+        self._make_room()
         # An answer to half a request leaves a connection on which the other half would be the next request.
         reusable = self._parser.keep_alive and not transport.is_closing() and not self._is_body_open
         if reusable and transport.get_write_buffer_size() == 0:

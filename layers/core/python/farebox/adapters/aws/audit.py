@@ -2,37 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import cast
 
 import msgspec
 
 from farebox.adapters.aws.codec import cursor_place, cursor_text, json_text, microseconds, moment_at
 from farebox.adapters.aws.dynamodb.actions import Action, put
-from farebox.adapters.aws.dynamodb.attributes import Item
 from farebox.adapters.aws.dynamodb.items import Items
 from farebox.adapters.aws.stamps import Stamps
 from farebox.ports import AuditEntry, Page
 
 PARTITION = "audit"
 
+ITEM_BYTES_MAX = 300_000
+"""Of entries in one item, which takes 400 KB."""
+
 _TOGETHER = 50
+_Row = tuple[int, str, str, str, str, str | None, str | None]
 
-_entries = msgspec.json.Decoder(list[tuple[int, str, str, str, str, str | None, str | None]]).decode
+_entries = msgspec.json.Decoder(list[_Row]).decode
 
 
-def note(table: str, place: str, *entries: AuditEntry) -> Action:
-    """Write entries that are one change: together, so that a large one is no larger a transaction."""
-    item = {"pk": PARTITION, "sk": place, "entries": json_text([_row(entry) for entry in entries])}
-    return put(table, item, "attribute_not_exists(#pk)")
+def note(table: str, place: str, entry: AuditEntry) -> Action:
+    """Write one entry."""
+    return _note(table, place, [_text(entry)])
 
 
 def notes(table: str, stamps: Stamps, entries: Sequence[AuditEntry]) -> list[Action]:
     """Write the entries of one change, many to an item, so that a large one still is one transaction."""
-    return [
-        note(table, stamps.next_place(), *entries[start : start + _TOGETHER])
-        for start in range(0, len(entries), _TOGETHER)
-    ]
+    return [_note(table, stamps.next_place(), pack) for pack in _packs([_text(entry) for entry in entries])]
+
+
+def _note(table: str, place: str, texts: Sequence[str]) -> Action:
+    item = {"pk": PARTITION, "sk": place, "entries": f"[{','.join(texts)}]"}
+    return put(table, item, "attribute_not_exists(#pk)")
+
+
+def _packs(texts: Sequence[str]) -> Iterator[list[str]]:
+    pack: list[str] = []
+    size = 0
+    for text in texts:
+        more = len(text.encode())
+        if pack and (len(pack) == _TOGETHER or size + more > ITEM_BYTES_MAX):
+            yield pack
+            pack, size = [], 0
+        pack.append(text)
+        size += more
+    if pack:
+        yield pack
 
 
 def action_of(before: object | None, after: object | None) -> str:
@@ -48,7 +66,7 @@ async def entries(items: Items, table: str, *, limit: int, cursor: str | None) -
     walk = items.query(table, "#pk = :pk AND #sk <= :sk", descending=True, pk=PARTITION, sk=sort_key)
     async for item in walk:
         skipped = given if item["sk"] == sort_key else 0
-        for number, entry in enumerate(reversed(_read(item))):
+        for number, entry in enumerate(reversed(read_entries(cast(str, item["entries"])))):
             if number < skipped:
                 continue
             if len(found) == limit:
@@ -57,22 +75,30 @@ async def entries(items: Items, table: str, *, limit: int, cursor: str | None) -
     return Page(found)
 
 
-def _row(entry: AuditEntry) -> tuple[int, str, str, str, str, str | None, str | None]:
-    return (
-        microseconds(entry.at),
-        entry.actor,
-        entry.action,
-        entry.kind,
-        entry.name,
-        None if entry.before is None else json_text(entry.before),
-        None if entry.after is None else json_text(entry.after),
-    )
+def _text(entry: AuditEntry) -> str:
+    """Write an entry; a document that no item takes, by its size."""
+    documents = [None if each is None else json_text(each) for each in (entry.before, entry.after)]
+    text = json_text(_row(entry, documents))
+    for _ in documents:
+        if len(text.encode()) <= ITEM_BYTES_MAX:
+            break
+        sizes = [len((document or "").encode()) for document in documents]
+        largest = sizes.index(max(sizes))
+        documents[largest] = json_text({"left_out_bytes": sizes[largest]})
+        text = json_text(_row(entry, documents))
+    return text
 
 
-def _read(item: Item) -> list[AuditEntry]:
+def _row(entry: AuditEntry, documents: Sequence[str | None]) -> _Row:
+    before, after = documents
+    return (microseconds(entry.at), entry.actor, entry.action, entry.kind, entry.name, before, after)
+
+
+def read_entries(text: str) -> list[AuditEntry]:
+    """Read what one item holds."""
     return [
         AuditEntry(moment_at(at_us), actor, action, kind, name, _document(before), _document(after))
-        for at_us, actor, action, kind, name, before, after in _entries(cast(str, item["entries"]))
+        for at_us, actor, action, kind, name, before, after in _entries(text)
     ]
 
 

@@ -7,6 +7,7 @@ of any size is thus one conditional write, and usually one read.
 from __future__ import annotations
 
 import asyncio
+import logging
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -38,6 +39,8 @@ store in any case; the rest goes on.
 
 PART_BYTES = 300_000
 """Of an item's 400 KB."""
+
+_log = logging.getLogger("farebox.policies")
 
 _HEAD: Key = {"pk": "policy", "sk": "-"}
 _NOT_THERE = "attribute_not_exists(#pk)"
@@ -176,8 +179,12 @@ class DynamoPolicies:
         await self._forget(old)
 
     async def _forget(self, stored: Stored) -> None:
-        for number in range(stored.parts):
-            await self._items.write(delete(self._table, _part_key(stored.name, number)))
+        """Take parts away that no head points to. What is left of them is in nobody's way."""
+        try:
+            for number in range(stored.parts):
+                await self._items.write(delete(self._table, _part_key(stored.name, number)))
+        except StoreFault as fault:
+            _log.warning("parts of policy version %d are left behind: %s", stored.version, fault)
 
     def _entry(self, actor: str, before: Resource | None, after: Resource | None) -> AuditEntry:
         resource = cast(Resource, after or before)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -171,6 +172,7 @@ async def test_our_own_spelling_of_a_header_goes_before_the_other(who: Authentic
         (b'{"a": 1}', "must be a JSON object of strings"),
         (b'{"a": "' + b"x" * 129 + b'"}', "'a' is longer than 128 characters"),
         (b'{"a": "' + b"x" * 4100 + b'"}', "must be at most 4096 bytes"),
+        (json.dumps({str(number): "" for number in range(33)}).encode(), "must be at most 32 names"),
     ],
 )
 async def test_broken_metadata_is_refused_by_name(value: bytes, detail: str, who: Authenticating) -> None:

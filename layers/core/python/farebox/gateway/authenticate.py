@@ -17,6 +17,9 @@ from farebox.wire.http import Headers
 CALLER_CREDENTIAL_PREFIX = b"sk-ant-"
 METADATA_BYTES_MAX = 4_096
 METADATA_VALUE_LENGTH_MAX = 128
+METADATA_NAMES_MAX = 32
+"""Usage is summed by each of them, which costs a deployment three writes a name."""
+
 TRACE_ID_LENGTH_MAX = 128
 
 _metadata = msgspec.json.Decoder(dict[str, str])
@@ -92,6 +95,8 @@ def _request_metadata(request: IncomingRequest) -> dict[str, str]:
         metadata = _metadata.decode(text.encode("latin-1"))
     except msgspec.MsgspecError as error:
         raise RequestMalformed(f"x-farebox-metadata: must be a JSON object of strings ({error}).") from None
+    if len(metadata) > METADATA_NAMES_MAX:
+        raise RequestMalformed(f"x-farebox-metadata: must be at most {METADATA_NAMES_MAX} names.")
     for name, value in metadata.items():
         if len(value) > METADATA_VALUE_LENGTH_MAX:
             raise RequestMalformed(

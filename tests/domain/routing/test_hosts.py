@@ -129,7 +129,9 @@ def test_what_the_operator_trusts_may_be_private_but_never_a_metadata_service() 
     assert rule.fault("localhost", 11434, "127.0.0.1") is None
     assert rule.fault("localhost", 22222, "127.0.0.1") == "is this machine"
     assert rule.fault("lab.example", 443, "10.0.0.7") is not None
-    for address in ("169.254.169.254", "fd00:ec2::254", "::ffff:169.254.169.254"):
+    plain = ("169.254.169.254", "fd00:ec2::254", "100.100.100.200", "192.0.0.192")
+    written_otherwise = ("::ffff:", "64:ff9b::", "64:ff9b:1::", "::", "::ffff:0:")
+    for address in (*plain, *(f"{form}169.254.169.254" for form in written_otherwise), "2002:a9fe:a9fe::"):
         assert is_metadata(address)
         assert rule.fault("models.corp.example", 443, address) is not None
 

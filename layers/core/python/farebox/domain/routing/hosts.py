@@ -26,11 +26,17 @@ _HOST_PATTERN = re.compile(r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*(:[0-9]{1,5})?|\[
 
 # What Python does not call private: shared by carriers (100.64.0.0/10), of protocols, and site-local.
 _RESERVED = tuple(ip_network(net) for net in ("100.64.0.0/10", "192.0.0.0/24", "fec0::/10"))
-_EMBEDDING = tuple(ip_network(net) for net in ("64:ff9b::/96", "64:ff9b:1::/48", "::/96", "2002::/16"))
-# Link-local, and where AWS, Google and Azure keep theirs besides.
+_SIX_TO_FOUR = ip_network("2002::/16")
+_EMBEDDING = tuple(
+    ip_network(net) for net in ("64:ff9b::/96", "64:ff9b:1::/48", "::/96", "::ffff:0:0:0/96", "2002::/16")
+)
+# Link-local, and where AWS, Google, Azure, Alibaba and Oracle keep theirs besides.
 _METADATA = tuple(
     ip_network(net)
-    for net in ("169.254.0.0/16", "fe80::/10", "fd00:ec2::/32", "fd20:ce::/32", "168.63.129.16/32")
+    for net in (
+        *("169.254.0.0/16", "168.63.129.16/32", "100.100.100.200/32", "192.0.0.192/32"),
+        *("fe80::/10", "fd00:ec2::/32", "fd20:ce::/32"),
+    )
 )
 
 
@@ -132,7 +138,15 @@ def is_loopback(host: str) -> bool:
 def is_metadata(address: str) -> bool:
     """Whether an address is link-local or a cloud's metadata service, which no setting opens."""
     found = ip_address(address.partition("%")[0])
-    return _is_in(getattr(found, "ipv4_mapped", None) or found, _METADATA)
+    return _is_in(found, _METADATA) or _is_in(_meant(found), _METADATA)
+
+
+def _meant(address: Address) -> Address:
+    """Give the IPv4 address that an IPv6 one is translated to on its way, if any."""
+    if isinstance(address, IPv4Address) or not _is_in(address, _EMBEDDING):
+        return getattr(address, "ipv4_mapped", None) or address
+    shift = 80 if address in _SIX_TO_FOUR else 0
+    return IPv4Address(int(address) >> shift & 0xFFFF_FFFF)
 
 
 def _is_in(address: Address, networks: tuple[IPv4Network | IPv6Network, ...]) -> bool:

@@ -213,6 +213,7 @@ DEEP = b'{"model":"claude-sonnet-4-5","max_tokens":5,"messages":%b}'
         (asking().replace(b'"max_tokens"', b'"max_tokens":1,"max_tokens"'), TWICE),
         (json.dumps({"max_tokens": 5, "messages": []}).encode(), "model: is required."),
         (asking(model=""), "model: is required."),
+        (asking(model="a\nWARNING all is well"), "model: must be printable characters."),
         (asking(model=5), "model: "),
         (asking(model=None), "model: "),
         (asking(max_tokens=-1), "max_tokens: must not be negative."),

@@ -132,6 +132,8 @@ def _required_model(top: JsonObject) -> str:
         raise RequestMalformed("model: is required.")
     if len(model) > MODEL_LENGTH_MAX:
         raise RequestMalformed(f"model: is longer than {MODEL_LENGTH_MAX} characters.")
+    if not model.isprintable():  # it stands in logs, in rows and in names of buckets
+        raise RequestMalformed("model: must be printable characters.")
     return model
 
 

@@ -15,7 +15,7 @@ from farebox.domain.errors import StoreFault
 from farebox.domain.event import BreakerMoved, Event
 from farebox.domain.routing.breaker import Breaker, BreakerKey, BreakerState
 from farebox.domain.routing.tree import BreakerRule
-from farebox.gateway.routing.trying.breakers import CircuitBreakers
+from farebox.gateway.routing.trying.breakers import BREAKERS_MAX, CircuitBreakers
 from tests.gateway.peers import answer_of
 from tests.gateway.stage import Stage, Told, a_file, a_provider, a_stage, asking, read_out
 from tests.gateway.test_fallback import GOOD, Answering, by_host
@@ -270,6 +270,21 @@ async def test_while_all_is_well_nothing_is_written_and_reads_are_seconds_apart(
             await breakers.succeeded(KEY, RULE, clock.now())
         clock.advance(timedelta(seconds=2))
     assert store.calls == ["breakers"] * 2
+
+
+async def test_no_tenant_fills_the_store_with_breakers_that_all_must_read() -> None:
+    """Models are callers' to name, and what counts as a failure is in their config."""
+    store, clock = CountingBreakers(), FixedClock()
+    breakers = over(store, clock)
+    for number in range(BREAKERS_MAX + 50):
+        await breakers.failed(BreakerKey("first", f"model-{number}", workspace="theirs"), RULE)
+    assert len(store.kept) == BREAKERS_MAX
+    await breakers.failed(BreakerKey("first", "model-1", workspace="theirs"), RULE)
+    assert breakers.leaves_out(BreakerKey("first", "model-1", workspace="theirs"))
+    mine = BreakerKey("first", "model-1", workspace="mine")
+    for _ in range(2):
+        await breakers.failed(mine, RULE)
+    assert breakers.leaves_out(mine)
 
 
 async def test_a_failure_is_one_write_and_a_conflict_one_more_read() -> None:

@@ -21,6 +21,8 @@ REFRESH_MS = 2_000
 PROBE_MS = 30_000
 """How long others wait for a probe whose process says nothing any more."""
 TRIES = 4
+BREAKERS_MAX = 200
+"""For each workspace: every process reads all of them, and callers name models as they like."""
 
 _log = logging.getLogger("farebox.breakers")
 
@@ -79,7 +81,10 @@ class CircuitBreakers:
             await self._change(permit.key, lambda found: found.without_probe(until))
 
     async def failed(self, key: BreakerKey, rule: BreakerRule) -> None:
-        """Count a failure."""
+        """Count a failure, as long as the workspace has not too many breakers already."""
+        if key not in self._known and self._count_of(key.workspace) >= BREAKERS_MAX:
+            _log.warning("circuit breaker %s is one too many and not counted", key.text())
+            return
         now, answered = self._clock.now(), self._answered.pop(key, 0)
         await self._change(key, lambda found: found.with_failure(rule, now, answered))
 
@@ -90,6 +95,9 @@ class CircuitBreakers:
             await self._change(key, lambda found: found.with_success(began_at))
         elif rule.failure_threshold_percent is not None:
             await self._count_answer(key, rule, breaker)
+
+    def _count_of(self, workspace: str) -> int:
+        return sum(key.workspace == workspace for key in self._known)
 
     async def _count_answer(self, key: BreakerKey, rule: BreakerRule, breaker: Breaker | None) -> None:
         """Keep count here while all is well; once failures are counted, tell the others now and then."""

@@ -28,12 +28,14 @@ HOP_BY_HOP = frozenset(
 )
 REQUEST_DROPPED = HOP_BY_HOP | {
     b"accept-encoding",  # ours: the meter has to read what comes back
+    b"api-key",  # the client's own for Azure
     b"authorization",  # credentials are put back by the provider, if they are meant for it
     b"content-length",  # the transport writes it
     b"cookie",
     b"forwarded",
     b"host",
     b"x-api-key",
+    b"x-goog-api-key",
     b"x-real-ip",
 }
 REQUEST_DROPPED_PREFIXES = (b"x-farebox-", b"x-portkey-", b"x-forwarded-", b"x-amz-", b"x-amzn-")

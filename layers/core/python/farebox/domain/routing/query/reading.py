@@ -25,7 +25,10 @@ TERMS_MAX = 1_000
 TEXT_LENGTH_MAX = 1_024
 PATTERN_STEPS_MAX = 512
 SECRET_HEADERS = frozenset(
-    ("authorization", "cookie", "proxy-authorization", "x-api-key", "x-farebox-key", "x-portkey-api-key")
+    (
+        *("authorization", "cookie", "proxy-authorization", "x-api-key", "api-key", "x-goog-api-key"),
+        *("x-farebox-key", "x-portkey-api-key"),
+    )
 )
 
 _STEP = re.compile(r"([^.\[\]]+)((?:\[[0-9]{1,4}\])*)")

@@ -23,8 +23,12 @@ RETRY_AFTER = ("use_retry_after_headers", "use_retry_after_header")
 # The gateway has read these by the time a target is chosen, or the answer's form hangs on them.
 KEPT_PARAMS = ("messages", "stream")
 REQUIRED_PARAMS = (*KEPT_PARAMS, "model", "max_tokens")
-SECRET_HEADERS = ("authorization", "cookie", "host", "proxy-authorization", "x-api-key", "content-length")
+SECRET_HEADERS = (
+    *("authorization", "proxy-authorization", "cookie", "x-api-key", "api-key", "x-goog-api-key"),
+    *("host", "content-length"),
+)
 SECRET_HEADER_PREFIXES = ("x-farebox-", "x-portkey-", "x-amz-", "x-amzn-", "x-aws-", "x-forwarded-")
+ACCOUNT_HEADERS = ("anthropic-workspace-id", "x-goog-user-project")
 METADATA_SERVICE_HEADERS = ("metadata", "metadata-flavor", "x-google-metadata-request", "x-identity-header")
 
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
@@ -73,6 +77,8 @@ def forwarded_header_fault(name: str) -> str | None:
         return "is not the name of a header"
     if lower in SECRET_HEADERS or lower.startswith(SECRET_HEADER_PREFIXES):
         return "is never sent on by a config: it may hold a secret, or belongs to the connection"
+    if lower in ACCOUNT_HEADERS:
+        return "is never sent on: it says whose account is asked, which is for the provider to say"
     if lower in METADATA_SERVICE_HEADERS:
         return "is never sent on: it opens the metadata service of a cloud"
     return None

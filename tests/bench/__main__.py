@@ -14,13 +14,13 @@ from tests.bench.programs import Workshop
 from tests.bench.report import Row, table, write_json
 from tests.bench.starting import starting_rows
 from tests.bench.store import store_rows
-from tests.bench.streaming import bedrock_rows, streaming_rows
+from tests.bench.streaming import cloud_rows, streaming_rows
 
 RESULTS = Path(__file__).parents[2] / ".bench"
 
 PARTS: Mapping[str, Callable[[Workshop, bool], list[Row]]] = {
     "streaming": lambda workshop, quick: streaming_rows(workshop, quick=quick),
-    "bedrock": lambda workshop, quick: bedrock_rows(workshop, quick=quick),
+    "clouds": lambda workshop, quick: cloud_rows(workshop, quick=quick),
     "holding": lambda workshop, quick: holding_rows(workshop, quick=quick),
     "store": lambda workshop, quick: store_rows(workshop.folder, quick=quick),
     "dynamodb": lambda workshop, quick: dynamodb_rows(),

@@ -23,8 +23,10 @@ budgets:
 """
 NATIVE = 'type: anthropic, credential: "env:BENCH_CREDENTIAL"'
 BEDROCK = 'type: bedrock, region: us-east-1, credential: "env:BENCH_KEYS"'
+VERTEX = 'type: vertex, region: us-east5, project: bench-project, credential: "env:BENCH_TOKEN"'
 ENVIRONMENT: Mapping[str, str] = {
     "BENCH_CREDENTIAL": "sk-ant-api03-bench",
+    "BENCH_TOKEN": "ya29.bench",
     "BENCH_KEYS": '{"access_key_id": "AKIDBENCH", "secret_access_key": "secret-of-the-bench"}',
 }
 START_S = 60.0

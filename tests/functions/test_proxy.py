@@ -7,7 +7,7 @@ import base64
 import json
 import os
 from dataclasses import asdict
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import pytest
 
@@ -20,15 +20,27 @@ from tests.support.cloud.actions import ActionProxy
 from tests.support.cloud.client import asking
 from tests.support.cloud.function_url import FunctionUrl
 from tests.support.cloud.stage import PROVIDER_SECRET, Stage, a_policy, a_stage, keep_secret
+from tests.support.dynamo import CREDENTIALS, REGION
+from tests.support.google import AUDIENCE, a_pair, claims_of, form_of, granted, service_account_file
 from tests.support.laptop import asking as message
 from tests.support.ministack import Ministack, ministack
-from tests.support.upstream import Ending, ScriptedUpstream, json_message, sse_message, usage
+from tests.support.upstream import (
+    Ending,
+    Received,
+    Reply,
+    ScriptedUpstream,
+    json_message,
+    sse_message,
+    usage,
+)
+from tests.support.vertex import ACCOUNT, PROJECT
 
 __all__ = ["clouds", "dev", "ministack"]
 
 USAGE = usage(input_tokens=3, output_tokens=2)
 ANSWER = sse_message("An answer of a few words.", usage=USAGE)
 PROMPT = "the-secret-word-is-wolpertinger"
+GOOGLE_SECRET_ID = "farebox/test/google"
 CACHED = {
     "configs": [{"slug": "cached", "config": {"provider": "@anthropic", "cache": "simple"}}],
     "workspaces": [{"slug": "default", "config": "cached"}],
@@ -113,6 +125,48 @@ async def test_a_client_of_bedrocks_gets_frames_and_is_booked(port: int) -> None
             assert (row.outcome, row.usage.output_tokens) == (Outcome.FINISHED, 2)
             assert json.loads(upstream.requests[0].body)["model"] == "claude-sonnet-4-5-20250929"
             assert await stage.drifts() == []
+
+
+async def test_vertex_is_asked_as_the_functions_role_or_with_a_kept_key(port: int) -> None:
+    keep_secret(port, GOOGLE_SECRET_ID, service_account_file())
+    shown: dict[bytes, dict[str, str]] = {}
+
+    def google(received: Received) -> Reply:
+        if received.target in (b"/v1/token", b"/token"):
+            shown[received.target] = form_of(received.body)
+            return granted("ya29.of-the-role" if received.target == b"/v1/token" else "ya29.of-the-key")
+        return ANSWER
+
+    place = {"type": "vertex", "region": "global", "project": PROJECT}
+    with ScriptedUpstream(google) as upstream:
+        by_role = {"slug": "role", **place, "audience": AUDIENCE, "base_url": upstream.base_url}
+        by_key = {
+            "slug": "key",
+            **place,
+            "credential": f"secretsmanager:{GOOGLE_SECRET_ID}",
+            "base_url": upstream.base_url,
+        }
+        async with a_stage(port, a_policy(upstream, providers=[by_role, by_key])) as stage:
+            async with FunctionUrl(stage.proxy({"FAREBOX_GOOGLE_ENDPOINT_URL": upstream.base_url})) as url:
+                for slug in ("role", "key", "role"):
+                    named = [*headers(stage), ("x-farebox-provider", f"@{slug}")]
+                    body = message(PROMPT, stream=True)
+                    async with asking(url.port, "/v1/messages", body=body, headers=named) as reply:
+                        assert (reply.status, await reply.read()) == (200, ANSWER.body)
+                    await url.all_frozen()
+                log = url.log
+            assert [row.outcome for row in await stage.rows()] == [Outcome.FINISHED] * 3
+            assert await stage.drifts() == []
+    tokens = [
+        request.header("authorization") for request in upstream.requests if b"/models/" in request.target
+    ]
+    assert tokens == [b"Bearer ya29.of-the-role", b"Bearer ya29.of-the-key", b"Bearer ya29.of-the-role"]
+    subject = unquote(shown[b"/v1/token"]["subject_token"])
+    assert f"Credential={CREDENTIALS.access_key_id}/" in subject
+    assert f"https://sts.{REGION}.amazonaws.com?Action=GetCallerIdentity" in subject
+    assert claims_of(shown[b"/token"]["assertion"])["iss"] == ACCOUNT
+    for secret in ("ya29.", a_pair().private.splitlines()[1]):
+        assert secret not in log
 
 
 async def test_a_stream_that_reaches_the_functions_time_is_booked_and_cut(port: int) -> None:

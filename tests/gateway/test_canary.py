@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.builders import a_secret
 from tests.support.gateway_process import GatewayProcess
+from tests.support.google import a_pair, form_of, granted, login_file, refused, service_account_file
 from tests.support.laptop import RawAnswer, RawClient
 from tests.support.upstream import (
     Ending,
@@ -32,6 +33,7 @@ STORED = "sk-ant-api03-canary-stored"
 IN_FILE = "sk-ant-api03-canary-file"
 OAUTH = "sk-ant-oat01-canary-login"
 CALLERS = "sk-ant-api03-canary-caller"
+TOKEN, REFRESH = "ya29.canary-token", "1//canary-refresh"
 UNKNOWN_KEY = a_secret(424242)
 PROMPT, SYSTEM, TOOL, ANSWER, FOREIGN = (
     f"canary-{place}-text" for place in ("prompt", "system", "tool", "answer", "foreign")
@@ -42,6 +44,9 @@ ABSURD = usage(input_tokens=2**53 - 1, output_tokens=2**53 - 1)
 
 def answer(received: Received) -> Reply:
     """Play what the request asks for in `user-agent`; an answer always holds the canary."""
+    if received.target == b"/token":
+        form = form_of(received.body)
+        return granted(TOKEN) if "assertion" in form else refused(REFRESH, json.dumps(form))
     play = (received.header("user-agent") or b"").decode()
     text = f"{ANSWER} and {PROMPT}"
     if play == "error":
@@ -78,6 +83,10 @@ def policy(upstream: ScriptedUpstream, folder: Path) -> dict[str, object]:
         {"slug": slug, "type": "anthropic", "credential": credential, "base_url": upstream.base_url}
         for slug, credential in credentials.items()
     ]
+    for slug in ("google", "google-login", "google-broken"):
+        place = {"type": "vertex", "region": "global", "project": "our-project-123"}
+        credential = f"env:{slug.upper().replace('-', '_')}"
+        providers.append({"slug": slug, **place, "credential": credential, "base_url": upstream.base_url})
     nothing = {"name": "nothing", "scope": {"metadata.team": "broke"}, "usd": 0, "period": "day"}
     everyone = {"name": "everyone", "scope": {"key": "*"}, "usd": 1000, "period": "day"}
     return {
@@ -136,6 +145,7 @@ def good_cases(key: str) -> list[Case]:
             a_body(),
             [ours, ("x-farebox-provider", "@mine"), ("authorization", f"Bearer {OAUTH}")],
         ),
+        ("google", 200, a_body(), [ours, ("x-farebox-provider", "@google")]),
         ("own key", 200, a_body(), [ours, ("x-farebox-provider", "@mine"), ("x-api-key", CALLERS)]),
         ("cookie", 200, a_body(), [ours, ("cookie", f"session={FOREIGN}"), ("x-mine", FOREIGN)]),
         ("odd metadata", 200, a_body(metadata={"user_id": [PROMPT]}), [ours]),
@@ -181,6 +191,8 @@ def refused_cases(key: str) -> list[Case]:
         ],
         ("timeout", 400, a_body(), [ours, ("x-portkey-request-timeout", FOREIGN)]),
         ("unset", 500, a_body(), [ours, ("x-farebox-provider", "@unset")]),
+        ("google-login", 500, a_body(), [ours, ("x-farebox-provider", "@google-login")]),
+        ("google-broken", 500, a_body(), [ours, ("x-farebox-provider", "@google-broken")]),
         ("broken", 500, a_body(), [ours, ("x-farebox-provider", "@broken")]),
         ("not JSON", 400, f"{{{PROMPT}".encode(), [ours]),
         ("not an object", 400, json.dumps([PROMPT]).encode(), [ours]),
@@ -304,7 +316,13 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[GatewayPro
     folder, seen = tmp_path_factory.mktemp("canary"), Seen()
     with ScriptedUpstream(answer) as upstream:
         file = json.dumps(policy(upstream, folder))
-        environment = {"CANARY": STORED}
+        environment = {
+            "CANARY": STORED,
+            "GOOGLE": service_account_file(),
+            "GOOGLE_LOGIN": login_file(refresh_token=REFRESH),
+            "GOOGLE_BROKEN": service_account_file(private_key=f"-----BEGIN {STORED}"),
+            "FAREBOX_GOOGLE_ENDPOINT_URL": upstream.base_url,
+        }
         # The first start shows the new keys, once and on purpose.
         with GatewayProcess(folder, config=file, environment=environment):
             pass
@@ -334,11 +352,16 @@ def test_every_request_ended_as_it_was_meant_to(scene: tuple[GatewayProcess, See
     assert seen.texts["farebox.db-wal while running"]
 
 
-@pytest.mark.parametrize(
-    "secret", [STORED, IN_FILE, OAUTH, CALLERS, UNKNOWN_KEY, PROMPT, SYSTEM, TOOL, ANSWER, FOREIGN]
-)
+SECRETS = [STORED, IN_FILE, OAUTH, CALLERS, TOKEN, REFRESH, UNKNOWN_KEY]
+
+
+@pytest.mark.parametrize("secret", [*SECRETS, PROMPT, SYSTEM, TOOL, ANSWER, FOREIGN])
 def test_a_secret_is_nowhere_but_where_it_belongs(secret: str, scene: tuple[GatewayProcess, Seen]) -> None:
     assert scene[1].with_secret(secret) == []
+
+
+def test_a_service_accounts_key_is_nowhere(scene: tuple[GatewayProcess, Seen]) -> None:
+    assert scene[1].with_secret(a_pair().private.splitlines()[1]) == []
 
 
 def test_our_own_keys_are_kept_as_hashes_alone(scene: tuple[GatewayProcess, Seen]) -> None:

@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from tests.journeys.claude_code import ClaudeCode
-from tests.journeys.scene import CREDENTIAL, cost_usd
+from tests.journeys.scene import CREDENTIAL, MODEL, cost_usd
 from tests.support.bedrock import bedrock_stream
 from tests.support.gateway_process import GatewayProcess
+from tests.support.google import a_pair as a_pair_of_keys
+from tests.support.google import claims_of, form_of, granted, service_account_file
 from tests.support.upstream import (
     Reply,
     ScriptedUpstream,
@@ -25,6 +27,7 @@ from tests.support.upstream import (
     sse_reply,
     usage,
 )
+from tests.support.vertex import ACCOUNT, PROJECT
 
 pytestmark = pytest.mark.journey
 
@@ -38,6 +41,7 @@ ERROR_FIRST = sse_reply(
     [sse("error", {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}})]
 )
 AWS_KEYS = json.dumps({"access_key_id": "AKIDEXAMPLE", "secret_access_key": "canary-of-bedrock"})
+VERTEX = {"type": "vertex", "region": "global", "project": PROJECT, "credential": "env:GOOGLE_KEY"}
 BEDROCK = {"type": "bedrock", "region": "us-east-1", "credential": "env:AWS_KEYS"}
 FOREIGN_THINKING = error_reply(
     400, "invalid_request_error", "messages.1.content.0: Invalid `signature` in `thinking` block"
@@ -68,7 +72,12 @@ def a_pair(folder: Path, first: list[Reply], second: list[Reply], **another: obj
             "configs": [{"slug": "resilient", "config": config}],
             "workspaces": [{"slug": "default", "config": "resilient"}],
         }
-        environment = {"CANARY": CREDENTIAL, "AWS_KEYS": AWS_KEYS}
+        environment = {
+            "CANARY": CREDENTIAL,
+            "AWS_KEYS": AWS_KEYS,
+            "GOOGLE_KEY": service_account_file(),
+            "FAREBOX_GOOGLE_ENDPOINT_URL": other.base_url,
+        }
         with GatewayProcess(folder, config=json.dumps(document), environment=environment) as gateway:
             client = ClaudeCode.pointed_at(folder / "claude", gateway.base_url, gateway.gateway_key)
             yield client, gateway, one, other
@@ -157,3 +166,38 @@ def test_a_session_goes_on_over_bedrock_while_anthropic_is_down(tmp_path: Path) 
         for request in one.requests:
             assert b"canary-of-bedrock" not in repr(request.headers).encode() + request.body
     assert "canary-of-bedrock" not in "".join([*gateway.output, *gateway.errors])
+
+
+def test_a_session_goes_on_over_vertex_while_anthropic_is_down(tmp_path: Path) -> None:
+    """The other provider also gives the token that its requests need, for a service account's key."""
+    call = ToolCall("Bash", {"command": "echo hi-$((6*7))"})
+    first = [sse_message("Calling.", usage=usage(**USED[0]), tool=call), *[OVERLOADED] * 4]
+    done = sse_message("Done.", usage=usage(**USED[1])).rechunked(7)
+    second = [granted("ya29.canary"), done, sse_message("Still here.", usage=usage(**USED[2]))]
+    with a_pair(tmp_path, first, second, **VERTEX) as (client, gateway, one, other):
+        turn = client.say("Run it.")
+        assert (turn.status, turn.text.strip()) == (0, "Done.")
+        again = client.resume(turn, "Are you there?")
+        assert (again.status, again.text.strip()) == (0, "Still here.")
+        token, asked, asked_again = other.requests
+        assert claims_of(form_of(token.body)["assertion"])["iss"] == ACCOUNT
+        place = (
+            f"/v1/projects/{PROJECT}/locations/global/publishers/anthropic/models/{MODEL}:streamRawPredict"
+        )
+        assert (asked.target.decode(), asked_again.target.decode()) == (place, place)
+        assert b"claude-code-20250219" in (asked.header("anthropic-beta") or b"")
+        answer = json.loads(asked.body)["messages"][-1]["content"][-1]
+        assert (answer["type"], answer["content"]) == ("tool_result", "hi-42")
+
+        rows = gateway.rows("requests", "--session", turn.session_id)
+        told = [(row["provider"], row["status"], row["cost_status"]) for row in rows]
+        assert told == [("second", 200, "priced"), ("second", 200, "priced"), ("first", 200, "priced")]
+        # Globally Vertex costs what Anthropic does.
+        costs = [cost_usd(USED[2]), cost_usd(USED[1]), cost_usd(USED[0])]
+        assert [Decimal(row["cost_usd"]) for row in rows] == costs
+        assert gateway.run("ledger", "verify").returncode == 0
+        for request in one.requests:
+            assert b"ya29" not in repr(request.headers).encode() + request.body
+    said = "".join([*gateway.output, *gateway.errors])
+    assert "ya29" not in said
+    assert a_pair_of_keys().private.splitlines()[1] not in said

@@ -174,6 +174,32 @@ def test_bedrock_behind_and_before_the_gateway_is_metered_alike(tmp_path: Path) 
         }
 
 
+def test_vertex_behind_and_before_the_gateway_is_metered_alike(tmp_path: Path) -> None:
+    """Where it runs is the provider's setting, whatever the client's path says."""
+    script = Script(*two_turns())
+    with ScriptedUpstream(script) as upstream:
+        provider = {
+            "slug": "vertex",
+            "type": "vertex",
+            "region": "eu",
+            "project": "our-project-123",
+            "credential": "env:CANARY",
+            "base_url": f"{upstream.base_url}/v1",
+        }
+        with gateway_before(tmp_path, upstream, providers=[provider]) as gateway:
+            turn = in_vertex_mode(tmp_path, gateway).say("Go.")
+            assert (turn.status, turn.text.strip()) == (0, "Done.")
+            rows = rows_of_turns(gateway, turn.session_id)
+            costs = [cost_usd(tokens) * Decimal("1.1") for tokens in reversed(USED)]
+            assert [Decimal(row["cost_usd"]) for row in rows] == costs
+            assert gateway.run("ledger", "verify").returncode == 0
+        place = "/v1/projects/our-project-123/locations/eu/publishers/anthropic/models"
+        assert {request.target for request in script.turns} == {f"{place}/{MODEL}:streamRawPredict".encode()}
+        for request in script.turns:
+            assert json.loads(request.body)["anthropic_version"] == "vertex-2023-10-16"
+            assert request.header("authorization") == f"Bearer {CREDENTIAL}".encode()
+
+
 def answer_to_sdk(received: Received) -> Reply:
     body = json.loads(received.body)
     if received.target.endswith(b"/count_tokens"):

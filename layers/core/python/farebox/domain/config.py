@@ -88,6 +88,7 @@ ROLE_ARN = r"^arn:aws[a-z-]*:iam::\d{12}:role/\S+$"
 TYPES_OF_PORTKEY: Mapping[str, str] = {
     "vertex-ai": "vertex",
     "azure-ai": "foundry",
+    "claude-platform-aws": "anthropic-aws",
     "google": "gemini",
     "mistral-ai": "mistral",
 }

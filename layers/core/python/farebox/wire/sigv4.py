@@ -20,7 +20,17 @@ SIGNERS_MAX = 256
 
 _ALGORITHM = "AWS4-HMAC-SHA256"
 # Whatever stands between us and the service may rewrite these.
-_UNSIGNED = frozenset({b"expect", b"transfer-encoding", b"user-agent", b"x-amzn-trace-id"})
+_UNSIGNED = frozenset(
+    {
+        b"baggage",
+        b"expect",
+        b"traceparent",
+        b"tracestate",
+        b"transfer-encoding",
+        b"user-agent",
+        b"x-amzn-trace-id",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,8 +50,13 @@ _ACCESS_KEY = re.compile(r"\b(?:AKIA|ASIA|ABSK)[\w+/=-]{12,}")
 
 
 def aws_error(answer: HttpAnswer, body: bytes) -> CloudError:
-    """Read an error of a service that speaks JSON over REST."""
+    """Read an error of a service that speaks JSON over REST, or Anthropic's envelope as such a service says
+    it.
+    """
     document = read_document(body)
+    inner = document.get("error")
+    if isinstance(inner, dict):
+        document = {**inner, "code": text_of(inner, "code", "type")}
     named = (find(answer.headers, b"x-amzn-errortype") or b"").decode("latin-1")
     code = (named.partition(":")[0] or text_of(document, "__type", "code")).rpartition("#")[2]
     words = text_of(document, "message", "Message") or body.decode("utf-8", "replace")[:2_000]

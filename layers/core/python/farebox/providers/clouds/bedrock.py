@@ -65,7 +65,7 @@ class BedrockProvider:
         host = f"bedrock in {spec.region}"
         if not is_success(answer.status):
             body = await read_whole(answer, host)
-            if is_anthropic_envelope(body):
+            if answer.status not in (401, 403) and is_anthropic_envelope(body):
                 return WholeAnswer(answer.status, _named(answer.headers), body)
             return aws_error(answer, body).answer(AWS_ERRORS, answer.headers, request_id_of(answer.headers))
         if _endpoint(spec) != INVOKE:

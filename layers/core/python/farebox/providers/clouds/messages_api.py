@@ -5,6 +5,7 @@ Source: the Foundry and AWS clients of the anthropic package. Read 2026-11.
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import msgspec
@@ -16,7 +17,7 @@ from farebox.providers.base import COUNT_TOKENS, Call, split_base_url, with_quer
 from farebox.providers.clouds.answers import WholeAnswer
 from farebox.providers.clouds.aws_errors import AWS_ERRORS, aws_error
 from farebox.providers.clouds.bedrock import region_of, request_id_of
-from farebox.providers.clouds.errors import CloudError, is_anthropic_envelope, read_document, text_of
+from farebox.providers.clouds.errors import CloudError, is_anthropic_envelope, read_document
 from farebox.providers.clouds.shape import BETA_HEADER, shape
 from farebox.providers.clouds.terms import ANTHROPIC_AWS, FOUNDRY, Terms
 from farebox.wire.headers import find, upstream_headers
@@ -24,6 +25,7 @@ from farebox.wire.http import Headers, HttpAnswer, HttpRequest, is_success, read
 from farebox.wire.sigv4 import AwsCredentials, SigningScope
 from farebox.wire.token_count import read_count
 
+_PRINCIPAL = re.compile(r"principal [`'\"][^`'\"]*[`'\"]")
 _WORKSPACE = b"anthropic-workspace-id"
 
 
@@ -56,7 +58,7 @@ class AnthropicAwsProvider:
         if spec.cloud.workspace_id:
             own.append((_WORKSPACE, spec.cloud.workspace_id.encode()))
         if not isinstance(call.secret, AwsCredentials):
-            own.append((b"x-api-key", _key(spec, call)))
+            own.append((b"authorization", b"Bearer " + _key(spec, call)))
         return _request(spec, call, ANTHROPIC_AWS, url, own)
 
     def signs_for(self, spec: ProviderSpec) -> SigningScope:
@@ -70,6 +72,8 @@ class AnthropicAwsProvider:
 
 def _foundry_credential(spec: ProviderSpec, call: Call) -> Headers:
     if isinstance(call.secret, BearerToken):
+        if spec.is_host_chosen:
+            raise ConfigInvalid("custom_host", f"no token of provider '{spec.slug}' goes to another host")
         return [call.secret.header]
     key = _key(spec, call)
     # Claude's endpoint goes by the first; what stands before it in Azure knows the second.
@@ -104,24 +108,43 @@ def _request(spec: ProviderSpec, call: Call, terms: Terms, url: str, own: Header
 
 
 async def _checked(host: str, call: Call, answer: HttpAnswer) -> HttpAnswer:
-    if is_success(answer.status) and call.operation != COUNT_TOKENS:
+    """Pass what Claude says as it came; put what stands before it into Anthropic's shape."""
+    is_count = call.operation == COUNT_TOKENS
+    is_good = is_success(answer.status)
+    if is_good and not is_count and not (call.is_stream and _is_json(answer)):
         return answer
     body = await read_whole(answer, host)
-    headers = [each for each in answer.headers if each[0] != b"content-length"]
-    if is_success(answer.status):
-        if read_count(read_document(body).get("input_tokens")):
-            return WholeAnswer(answer.status, headers, body)
-        error = replace(_error(answer, body), status=502, code="CountMissing")
-    elif answer.status != 401 and is_anthropic_envelope(body):
-        return WholeAnswer(answer.status, headers, body)
-    else:
-        error = _error(answer, body)
-    return error.answer(AWS_ERRORS, answer.headers, request_id_of(answer.headers))
+    whole = WholeAnswer(
+        answer.status, [each for each in answer.headers if each[0] != b"content-length"], body
+    )
+    if is_good and is_count:
+        is_counted = read_count(read_document(body).get("input_tokens"))
+        return whole if is_counted else _told(replace(_error(answer, body), code="CountMissing"), answer)
+    if is_good:
+        # An error in the place of a stream is one; anything else is for others to judge.
+        is_error = isinstance(read_document(body).get("error"), dict)
+        return _told(_error(answer, body), answer) if is_error else whole
+    # Who refuses farebox's own credential says who farebox is.
+    if answer.status not in (401, 403) and is_anthropic_envelope(body):
+        return whole
+    return _told(_error(answer, body), answer)
+
+
+def _is_json(answer: HttpAnswer) -> bool:
+    return (find(answer.headers, b"content-type") or b"").lower().startswith(b"application/json")
+
+
+def _told(error: CloudError, answer: HttpAnswer) -> WholeAnswer:
+    if is_success(error.status):
+        error = replace(error, status=502)
+    told = error.answer(AWS_ERRORS, answer.headers, request_id_of(answer.headers))
+    wait_ms = find(answer.headers, b"retry-after-ms")
+    if wait_ms is not None:
+        told.headers.append((b"retry-after-ms", wait_ms))
+    return told
 
 
 def _error(answer: HttpAnswer, body: bytes) -> CloudError:
-    """Read an error: Azure and Anthropic put it into `error`, AWS beside its type."""
-    inner = read_document(body).get("error")
-    if not isinstance(inner, dict):
-        return aws_error(answer, body)
-    return CloudError(answer.status, text_of(inner, "code", "type"), text_of(inner, "message"))
+    """Read an error, without the principal that Azure names when it refuses farebox."""
+    error = aws_error(answer, body)
+    return replace(error, message=_PRINCIPAL.sub("principal (farebox)", error.message))

@@ -96,11 +96,14 @@ async def test_a_saved_config_may_name_a_host_where_callers_may_not(tmp_path: Pa
         assert sent(stage).origin == CHOSEN
 
 
-async def test_naming_a_provider_beside_a_saved_host_sends_its_credential_home(tmp_path: Path) -> None:
+async def test_naming_a_provider_beside_a_saved_host_sends_no_other_credential_there(tmp_path: Path) -> None:
+    both = {"x_portkey_config": "elsewhere", "x_api_key": "sk-ant-api03-of-alice"}
     async with a_stage(tmp_path, a_policy()) as stage:
-        own = {"x_api_key": "sk-ant-api03-of-alice"}
-        await stage.ask(asking(), x_portkey_config="elsewhere", x_portkey_provider="@mine", **own)
+        await stage.ask(asking(model="@mine/claude-opus-5-5"), **both)
         assert sent(stage).origin == Origin("https", "mine.example", 443)
+        stage.upstream.sent.clear()
+        await stage.ask(asking(), x_portkey_provider="@mine", **both)
+        assert (sent(stage).origin, value(sent(stage), b"x-api-key")) == (CHOSEN, SECRET.encode())
 
 
 async def test_a_fixed_config_keeps_its_host(tmp_path: Path) -> None:

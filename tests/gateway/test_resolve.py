@@ -94,6 +94,25 @@ def test_the_model_wins_over_the_header_and_the_header_over_the_config() -> None
     assert chosen(x_farebox_provider="@mine", x_portkey_provider="@spare")[0] == "mine"
 
 
+def test_the_config_that_a_request_brings_wins_over_its_header_and_the_model_over_both() -> None:
+    """Portkey's users may have both headers in their settings, and rely on the config's fallback."""
+    policy = a_policy(configs={"spare": {"provider": "@spare"}, "open": {"retry": {"attempts": 1}}})
+    for config in (
+        "spare",
+        json.dumps({"provider": "@spare"}),
+        json.dumps({"targets": [{"provider": "@spare"}]}),
+    ):
+        both: dict[str, Any] = {"x_portkey_config": config, "x_portkey_provider": "@mine"}
+        assert chosen(policy=policy, **both)[0] == "spare"
+        assert chosen(f"@demo/{OPUS}", policy=policy, **both)[0] == "demo"
+    for config in (
+        "open",
+        json.dumps({"cache": "simple"}),
+        json.dumps({"override_params": {"model": HAIKU}}),
+    ):
+        assert chosen(policy=policy, x_portkey_config=config, x_portkey_provider="@mine")[0] == "mine"
+
+
 def test_a_bare_name_is_a_slug_first_and_then_a_type_with_the_callers_credential() -> None:
     named_as_type = ProviderSpec("anthropic", "anthropic", "env:OWN")
     assert chosen(x_farebox_provider="anthropic") == ("mine", OPUS, "config")

@@ -58,7 +58,7 @@ def test_the_provider_header_of_a_portkey_user_works_unchanged(tmp_path: Path) -
         assert gateway.gateway_key.encode() not in repr(received.headers).encode() + received.body
 
 
-def test_the_config_header_of_a_portkey_user_falls_back_unseen(tmp_path: Path) -> None:
+def test_the_config_header_of_a_portkey_user_falls_back_unseen_also_beside_a_provider(tmp_path: Path) -> None:
     script = [
         error_reply(529, "overloaded_error", "Overloaded"),
         error_reply(529, "overloaded_error", "Overloaded"),
@@ -69,7 +69,8 @@ def test_the_config_header_of_a_portkey_user_falls_back_unseen(tmp_path: Path) -
         providers = [{"slug": slug, **own} for slug in ("anthropic-test", "spare")]
         configs = [{"slug": "pc-resili-4f2a91", "config": RESILIENT}]
         with gateway_before(tmp_path, upstream, providers=providers, configs=configs) as gateway:
-            told = configured(tmp_path / "claude", gateway, "x-portkey-config: pc-resili-4f2a91").say("Hi.")
+            both = ("x-portkey-provider: @anthropic-test", "x-portkey-config: pc-resili-4f2a91")
+            told = configured(tmp_path / "claude", gateway, *both).say("Hi.")
             assert (told.status, told.text.strip()) == (0, "From the spare.")
             (row,) = gateway.rows("requests")
             assert (row["provider"], row["attempts"], row["outcome"]) == ("spare", 3, "finished")

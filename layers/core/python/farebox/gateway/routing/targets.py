@@ -85,7 +85,8 @@ class Targets:
 
 def find_targets(request: IncomingRequest, head: MessagesHead, caller: Caller, policy: Policy) -> Targets:
     """Read where a request may go: the config of the request, the key or the workspace, or the one provider
-    that the request names instead.
+    that the request names instead. As with Portkey, a header names one only for targets that leave it open
+    where the request brings its own config.
 
     Raises `ConfigInvalid`, `PolicyRefused` and `RequestMalformed`.
     """
@@ -94,7 +95,8 @@ def find_targets(request: IncomingRequest, head: MessagesHead, caller: Caller, p
         raise PolicyRefused(f"The workspace '{caller.key.workspace}' of this key does not exist any more.")
     named, model = _named_in_request(request, head.model)
     tree = _config_tree(request, caller, workspace, policy)
-    if named is not None and any(_decides(leaf) for leaf in leaves(tree)):
+    is_for_open_targets = bool(request.farebox_header(b"config")) and not head.model.startswith("@")
+    if named is not None and not is_for_open_targets and any(_decides(leaf) for leaf in leaves(tree)):
         if not _may_override(caller, workspace):
             raise PolicyRefused("This key uses a fixed config; no other provider may be named with it.")
         if not any(leaf.provider is None for leaf in leaves(tree)):

@@ -1,5 +1,6 @@
 """What was spent, and what is left: the shapes that scripts read."""
 
+import json
 from typing import Any
 
 import pytest
@@ -9,6 +10,9 @@ from farebox.domain.money import PICODOLLARS_PER_USD
 from farebox.domain.record import Outcome, RequestRecord
 from farebox.domain.usage import CostStatus, Usage
 from farebox.http.admin.budgets.rows import budget_state
+from farebox.http.admin.report_routes import USAGE_ROWS_MAX
+from farebox.http.admin.rows import usage_row
+from farebox.ports import UsageRow
 from tests.http.admin.plane import Plane
 from tests.support.builders import a_budget, a_record, an_attempt
 
@@ -295,3 +299,19 @@ async def test_the_audit_trail_tells_before_and_after(plane: Plane) -> None:
         "before": {"value": "acme"},
         "after": {"value": "acme2"},
     }
+
+
+async def test_a_report_of_many_groups_gives_the_dearest_and_the_total_of_all(plane: Plane) -> None:
+    for number in range(1, 4):
+        await book(plane, f"req_{number}", session_id=f"s{number}", cost_picodollars=number * 10**12)
+    answer = await plane.ask("GET", "/v1/usage", params={"by": "session", "limit": "2"})
+    assert [row["session"] for row in answer["rows"]] == ["s3", "s2"]
+    assert (answer["total"]["requests"], answer["total"]["cost_usd"], answer["left_out"]) == (3, "6", 1)
+
+
+def test_the_largest_report_fits_into_an_answer_of_lambda() -> None:
+    """The longest name of a session, in characters that take most, and sums of years."""
+    row = UsageRow("\U0001f4b0" * 128, *[10**15] * 11)
+    assert (
+        len(json.dumps(usage_row("session", row), ensure_ascii=False).encode()) * USAGE_ROWS_MAX < 6_000_000
+    )

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from farebox.cli.admin.client import connect
+from farebox.cli.admin.client import Answer, connect
 from farebox.cli.options import AsJson, Data
 from farebox.cli.tables import moment, print_csv, print_json, print_table, say, usd
 
@@ -40,6 +40,7 @@ def usage(
         return
     if as_csv:
         print_csv((by, *_USAGE_FIELDS), answer["rows"])
+        _say_left_out(answer)
         return
     # Most have no cache of answers: a column of nothing would be in everybody's way.
     saves = bool(answer["total"]["cache_hits"])
@@ -49,6 +50,7 @@ def usage(
     if rows:
         rows.append(_usage_cells("total", answer["total"], saves=saves))
     print_table(columns, rows, numbers=columns[1:])
+    _say_left_out(answer)
 
 
 def requests(
@@ -92,6 +94,11 @@ def verify_ledger(as_json: AsJson = False, data: Data = None) -> None:
         say("the ledger is sound" if answer["ok"] else f"{len(answer['rows'])} drift(s)")
     if not answer["ok"]:
         raise typer.Exit(1)
+
+
+def _say_left_out(answer: Answer) -> None:
+    if left_out := answer.get("left_out"):
+        typer.echo(f"{left_out} more are in the total alone; choose a shorter time with --since", err=True)
 
 
 def _usage_cells(group: object, row: dict[str, Any], *, saves: bool) -> list[object]:

@@ -18,7 +18,11 @@ USAGE_GROUPS = ("key", "user", "workspace", "model", "provider", "session")
 _GROUP_ALIASES = {"users": "user", "ai-models": "model", "api-keys": "key", "workspaces": "workspace"}
 _METADATA_GROUP = re.compile(r"metadata\.\S{1,64}")
 
+USAGE_ROWS_MAX = 5_000
+"""Groups of one report: sessions are many, and an answer of Lambda takes 6 MB."""
+
 Limit = Annotated[int, Query(ge=1, le=1_000)]
+Groups = Annotated[int, Query(ge=1, le=USAGE_ROWS_MAX, description="The dearest so many groups.")]
 
 
 def report_router(ports: AdminPorts) -> APIRouter:
@@ -33,15 +37,22 @@ def report_router(ports: AdminPorts) -> APIRouter:
         return listing([request_row(record) for record in page.rows], page.next)
 
     @router.get("/v1/usage", tags=["reports"])
-    async def usage(by: str = "key", since: str | None = None, until: str | None = None) -> Row:
-        """Sum by key, user, workspace, model, provider, session or metadata.NAME, dearest first."""
-        return await _usage(ports, by, since, until)
+    async def usage(
+        by: str = "key", since: str | None = None, until: str | None = None, limit: Groups = USAGE_ROWS_MAX
+    ) -> Row:
+        """Sum by key, user, workspace, model, provider, session or metadata.NAME, dearest first.
+
+        `total` is of all groups; `left_out` counts those that are in it alone, where there are any.
+        """
+        return await _usage(ports, by, since, until, limit)
 
     @router.get("/v1/analytics/groups/{by:path}", tags=["reports"])
-    async def groups(by: str, since: str | None = None, until: str | None = None) -> Row:
+    async def groups(
+        by: str, since: str | None = None, until: str | None = None, limit: Groups = USAGE_ROWS_MAX
+    ) -> Row:
         """Do what /v1/usage does, under Portkey's names."""
         name = f"metadata.{by.removeprefix('metadata/')}" if by.startswith("metadata/") else by
-        return await _usage(ports, _GROUP_ALIASES.get(name, name), since, until)
+        return await _usage(ports, _GROUP_ALIASES.get(name, name), since, until, limit)
 
     @router.get("/v1/ledger/verify", tags=["reports"])
     async def verify() -> Row:
@@ -58,14 +69,16 @@ def report_router(ports: AdminPorts) -> APIRouter:
     return router
 
 
-async def _usage(ports: AdminPorts, by: str, since: str | None, until: str | None) -> Row:
+async def _usage(ports: AdminPorts, by: str, since: str | None, until: str | None, limit: int) -> Row:
     if by not in USAGE_GROUPS and not _METADATA_GROUP.fullmatch(by):
         raise ConfigInvalid("by", f"must be one of {', '.join(USAGE_GROUPS)}, or metadata.NAME")
     now = ports.clock.now()
     rows = await ports.reports.usage(
         by=by, since=_moment("since", since, now), until=_moment("until", until, now)
     )
-    return {**listing([usage_row(by, row) for row in rows]), "total": usage_total(rows)}
+    told = listing([usage_row(by, row) for row in rows[:limit]])
+    left_out = {"left_out": len(rows) - limit} if len(rows) > limit else {}
+    return {**told, "total": usage_total(rows), **left_out}
 
 
 def _moment(field: str, text: str | None, now: datetime) -> datetime | None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from farebox.domain.errors import ConfigInvalid, Conflict, NotFound
+from farebox.domain.errors import ConfigInvalid, Conflict, FareboxError, NotFound
 from farebox.domain.identity import GatewayKey
 from farebox.domain.policy import (
     BUILTIN_PROVIDERS,
@@ -42,6 +43,10 @@ from farebox.ports import Keys, Resource
 TRIES = 8
 PAGE = 500
 
+KEYS_AT_ONCE = 16
+KEYS_WITHIN_MS = 18_000
+"""Since the apply began. Secrets are shown by the answer alone, and a function has 30 s for it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Applied:
@@ -63,6 +68,7 @@ async def apply_document(
     meanwhile. A key that was revoked stays revoked, and no second one of its name is made. Raises
     `ConfigInvalid`, `Conflict` when others do not stop writing, `StoreFault`.
     """
+    stop_at_ms = ports.clock.monotonic_ms() + KEYS_WITHIN_MS
     for _ in range(TRIES):
         version, stored = await ports.policies.resources()
         keys = await _keys_in_question(document, stored, ports.keys)
@@ -90,8 +96,8 @@ async def apply_document(
             version = await _write(plan, version, ports, actor)
         except Conflict:
             continue
-        created = await _write_keys(plan, keys, ports, actor)
-        return Applied(version, changes, created, warnings, False)
+        created, unwritten = await _write_keys(plan, keys, ports, actor, stop_at_ms)
+        return Applied(version, changes, created, (*warnings, *unwritten), False)
     raise Conflict("The policy is being changed by somebody else; try again.")
 
 
@@ -141,14 +147,20 @@ async def _keys_in_question(
     document: PolicyDocument, stored: Iterable[Stored], keys: Keys
 ) -> dict[str, GatewayKey]:
     """Find the keys that the document or an earlier one names, by 'workspace/name'."""
-    names = {piece.name for piece in (*document.pieces, *stored) if piece.kind == KEY}
-    found: dict[str, GatewayKey] = {}
-    for full_name in sorted(names):
+
+    async def read(full_name: str) -> GatewayKey | None:
         workspace, _, name = full_name.partition("/")
         try:
-            found[full_name] = await keys.get_gateway_key(name, workspace)
+            return await keys.get_gateway_key(name, workspace)
         except NotFound:
-            continue
+            return None
+
+    names = sorted({piece.name for piece in (*document.pieces, *stored) if piece.kind == KEY})
+    found: dict[str, GatewayKey] = {}
+    for start in range(0, len(names), KEYS_AT_ONCE):
+        some = names[start : start + KEYS_AT_ONCE]
+        read_keys = await asyncio.gather(*map(read, some))
+        found |= {name: key for name, key in zip(some, read_keys, strict=True) if key is not None}
     return found
 
 
@@ -251,23 +263,46 @@ async def _write(plan: Changes, version: int, ports: AdminPorts, actor: str) -> 
 
 
 async def _write_keys(
-    plan: Changes, keys: Mapping[str, GatewayKey], ports: AdminPorts, actor: str
-) -> tuple[IssuedKey, ...]:
+    plan: Changes, keys: Mapping[str, GatewayKey], ports: AdminPorts, actor: str, stop_at_ms: int
+) -> tuple[tuple[IssuedKey, ...], tuple[str, ...]]:
+    """Write the keys of a plan; give those that were made, and a warning where not all were written.
+
+    Raises what kept the first of them from it. Later the secrets that were made go before: they are told, and
+    a second apply does the rest.
+    """
+    pieces = [piece for piece in plan.writes if piece.kind == KEY]
     actions = {change.name: change.action for change in plan.changes if change.kind == KEY}
     created: list[IssuedKey] = []
-    for piece in plan.writes:
-        if piece.kind != KEY:
-            continue
-        attributes = key_attributes(KeySection.model_validate(dict(piece.document)))
-        if actions[piece.name] is Action.CHANGED:
-            await change_gateway_key(keys[piece.name], attributes, ports.keys, actor=actor)
-            continue
+
+    async def write(piece: Stored) -> IssuedKey | FareboxError | None:
+        known = keys.get(piece.name) if actions[piece.name] is Action.CHANGED else None
         try:
-            issued = await issue_gateway_key(
-                attributes, ports.keys, ports.clock, ports.randomness, actor=actor
-            )
-            created.append(issued)
+            return await _write_key(piece, known, ports, actor)
+        except FareboxError as error:
+            return error
+
+    for start in range(0, len(pieces), KEYS_AT_ONCE):
+        outcomes = await asyncio.gather(*map(write, pieces[start : start + KEYS_AT_ONCE]))
+        created += [each for each in outcomes if isinstance(each, IssuedKey)]
+        errors = [each for each in outcomes if isinstance(each, FareboxError)]
+        if errors and not created:
+            raise errors[0]
+        left = len(pieces) - start - len(outcomes) + len(errors)
+        if left and (errors or ports.clock.monotonic_ms() >= stop_at_ms):
+            why = errors[0].message if errors else "time was up"
+            return tuple(created), (f"{left} keys are not written yet ({why}): apply the same file again",)
+    return tuple(created), ()
+
+
+async def _write_key(
+    piece: Stored, known: GatewayKey | None, ports: AdminPorts, actor: str
+) -> IssuedKey | None:
+    """Change a key that is known, or make it; give it where it was made."""
+    attributes = key_attributes(KeySection.model_validate(dict(piece.document)))
+    if known is None:
+        try:
+            return await issue_gateway_key(attributes, ports.keys, ports.clock, ports.randomness, actor=actor)
         except Conflict:  # another process was quicker; its holder has the secret
-            key = await ports.keys.get_gateway_key(attributes.name, attributes.workspace)
-            await change_gateway_key(key, attributes, ports.keys, actor=actor)
-    return tuple(created)
+            known = await ports.keys.get_gateway_key(attributes.name, attributes.workspace)
+    await change_gateway_key(known, attributes, ports.keys, actor=actor)
+    return None

@@ -104,6 +104,20 @@ async def test_an_update_cannot_take_a_name_in_use(wing: Wing) -> None:
     assert (await wing.keys.get_gateway_key("bob")).id == "key_2"
 
 
+async def test_an_update_of_what_was_read_before_somebody_elses_is_refused(wing: Wing) -> None:
+    await wing.keys.add_gateway_key(a_key(), a_hash(1))
+    read = await wing.keys.get_gateway_key("alice")
+    narrowed = replace(read, models=("claude-haiku-*",))
+    await wing.keys.update_gateway_key(narrowed, before=read)
+    with pytest.raises(Conflict, match="changed meanwhile"):
+        await wing.keys.update_gateway_key(replace(read, user="bob"), before=read)
+    assert await wing.keys.get_gateway_key("alice") == narrowed
+    # A new secret is no change of what the key may do.
+    await wing.keys.add_secret(read.id, a_hash(2), "fb-new", NOON + MINUTE)
+    await wing.keys.update_gateway_key(replace(narrowed, user="bob"), before=narrowed)
+    assert (await wing.keys.get_gateway_key("alice")).user == "bob"
+
+
 async def test_revoking_is_final(wing: Wing) -> None:
     await wing.keys.add_gateway_key(a_key(), a_hash(1))
     await wing.keys.update_gateway_key(a_key(revoked_at=NOON))

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+
+from farebox.domain.errors import Conflict
 
 GATEWAY_KEY_PREFIX = "fb-"
 ADMIN_KEY_PREFIX = "fba-"
@@ -60,6 +62,12 @@ class AdminKey:
     def is_valid(self, now: datetime) -> bool:
         """Say whether the key opens anything at `now`."""
         return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
+
+
+def refuse_if_changed(stored: GatewayKey | AdminKey, before: GatewayKey | None) -> None:
+    """Raise `Conflict` where a key is not what it was read as; a new secret is no change of it."""
+    if before is not None and replace(before, shown=stored.shown) != stored:
+        raise Conflict(f"Key '{stored.name}' was changed meanwhile by somebody else; try again.")
 
 
 def key_text(prefix: str, entropy: bytes) -> str:

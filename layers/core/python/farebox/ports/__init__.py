@@ -95,12 +95,14 @@ class Keys(Protocol):
     async def add_admin_key(self, key: AdminKey, key_hash: bytes, *, actor: str = SYSTEM_ACTOR) -> None:
         """Store a new admin key. Raises `Conflict` for a name in use."""
 
-    async def update_gateway_key(self, key: GatewayKey, *, actor: str = SYSTEM_ACTOR) -> None:
+    async def update_gateway_key(
+        self, key: GatewayKey, *, before: GatewayKey | None = None, actor: str = SYSTEM_ACTOR
+    ) -> None:
         """Replace everything but the secret (and what is `shown` of it) of the key with this id. Revoking is
-        an update too.
+        an update too. With `before`, only if the key is still that.
 
-        Raises `NotFound`, and `Conflict` for a name in use and for opening a revoked key again: revoking is
-        final.
+        Raises `NotFound`, and `Conflict` for a name in use, for a key that is not as before and for opening a
+        revoked key again: revoking is final.
         """
 
     async def add_secret(
@@ -381,9 +383,7 @@ class Thresholds(Protocol):
         """Give every bucket that these requests were booked on, as it stands now. Raises `StoreFault`."""
 
     async def decide(self, crossings: Sequence[Crossing]) -> Sequence[Crossing]:
-        """Store what nobody had decided before, by `Crossing.identity`, in one atomic step; give only
-        that.
-        """
+        """Store what nobody had decided before, by `Crossing.identity`, at once; give only that."""
 
     async def untold(self, *, limit: int = 100) -> Sequence[Crossing]:
         """Give decided crossings that were not delivered yet, oldest first."""

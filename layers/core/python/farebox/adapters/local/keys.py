@@ -19,7 +19,7 @@ from farebox.adapters.local.sql.codec import (
 )
 from farebox.adapters.local.sql.database import Database
 from farebox.domain.errors import Conflict, NotFound
-from farebox.domain.identity import AdminKey, GatewayKey
+from farebox.domain.identity import AdminKey, GatewayKey, refuse_if_changed
 from farebox.ports import SYSTEM_ACTOR, Clock, Page
 
 _gateway_key = msgspec.json.Decoder(GatewayKey).decode
@@ -95,17 +95,20 @@ class LocalKeys:
 
         await self._database.write(step)
 
-    async def update_gateway_key(self, key: GatewayKey, *, actor: str = SYSTEM_ACTOR) -> None:
+    async def update_gateway_key(
+        self, key: GatewayKey, *, before: GatewayKey | None = None, actor: str = SYSTEM_ACTOR
+    ) -> None:
         """Replace everything but the secret of the key with this id. Revoking is an update too, and final."""
 
         def step(connection: sqlite3.Connection) -> None:
-            before = _stored(connection, key.id)
-            old = _gateway_key(before)
+            stored = _stored(connection, key.id)
+            old = _gateway_key(stored)
             if old.revoked_at is not None and key.revoked_at is None:
                 raise Conflict(f"Key '{key.name}' is revoked, which is final. Create a new key.")
             _refuse_name_in_use(connection, key)
+            refuse_if_changed(old, before)
             after = json_text(replace(key, shown=old.shown))
-            if after == before:
+            if after == stored:
                 return
             connection.execute(
                 "UPDATE key SET workspace = ?, name = ?, created_at_us = ?, revoked_at_us = ?, document = ?"
@@ -121,7 +124,7 @@ class LocalKeys:
             )
             is_revocation = old.revoked_at is None and key.revoked_at is not None
             action = "revoke" if is_revocation else "update"
-            self._note(connection, actor, key, before=before, after=after, action=action)
+            self._note(connection, actor, key, before=stored, after=after, action=action)
 
         await self._database.write(step)
 

@@ -86,7 +86,11 @@ async def issue_admin_key(
 async def change_gateway_key(
     key: GatewayKey, attributes: KeyAttributes, keys: Keys, *, actor: str
 ) -> GatewayKey:
-    """Give a key other attributes. Name, workspace, secret and a revocation stay. Raises `NotFound`."""
+    """Give a key other attributes. Name, workspace, secret and a revocation stay.
+
+    Raises `NotFound`, and `Conflict` where somebody else has changed the key since it was read: what they
+    narrowed it to would be lost.
+    """
     changed = replace(
         key,
         user=attributes.user,
@@ -97,7 +101,7 @@ async def change_gateway_key(
         allow_config_override=attributes.allow_config_override,
         expires_at=attributes.expires_at,
     )
-    await keys.update_gateway_key(changed, actor=actor)
+    await keys.update_gateway_key(changed, before=key, actor=actor)
     return changed
 
 

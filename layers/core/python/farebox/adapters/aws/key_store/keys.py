@@ -32,7 +32,7 @@ from farebox.adapters.aws.key_store.key_items import (
 from farebox.adapters.aws.stamps import Stamps
 from farebox.adapters.aws.tables import TableNames
 from farebox.domain.errors import Conflict, NotFound, StoreFault
-from farebox.domain.identity import AdminKey, GatewayKey
+from farebox.domain.identity import AdminKey, GatewayKey, refuse_if_changed
 from farebox.ports import SYSTEM_ACTOR, AuditEntry, Clock, Page
 
 _MAX_ROUNDS = 6
@@ -74,12 +74,15 @@ class DynamoKeys:
         """Store a new admin key. Raises `Conflict` for a name in use."""
         await self._add(key, key_hash, actor)
 
-    async def update_gateway_key(self, key: GatewayKey, *, actor: str = SYSTEM_ACTOR) -> None:
+    async def update_gateway_key(
+        self, key: GatewayKey, *, before: GatewayKey | None = None, actor: str = SYSTEM_ACTOR
+    ) -> None:
         """Replace everything but the secret of the key with this id. Revoking is an update too, and final."""
 
         def changed(old: StoredKey) -> tuple[StoredKey, str] | None:
             if old.key.revoked_at is not None and key.revoked_at is None:
                 raise Conflict(f"Key '{key.name}' is revoked, which is final. Create a new key.")
+            refuse_if_changed(old.key, before)
             updated = replace(key, shown=old.key.shown)
             if updated == old.key:
                 return None

@@ -5,15 +5,27 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from tests.support.builders import a_secret
+from tests.support.canary import (
+    ANSWER,
+    FOREIGN,
+    PROMPT,
+    SYSTEM,
+    TOOL,
+    Case,
+    Seen,
+    a_body,
+    ask,
+    read_admin,
+    read_store,
+)
 from tests.support.gateway_process import GatewayProcess
 from tests.support.google import a_pair, form_of, granted, login_file, refused, service_account_file
-from tests.support.laptop import RawAnswer, RawClient
+from tests.support.laptop import RawClient
 from tests.support.upstream import (
     Ending,
     Framing,
@@ -35,9 +47,6 @@ OAUTH = "sk-ant-oat01-canary-login"
 CALLERS = "sk-ant-api03-canary-caller"
 TOKEN, REFRESH = "ya29.canary-token", "1//canary-refresh"
 UNKNOWN_KEY = a_secret(424242)
-PROMPT, SYSTEM, TOOL, ANSWER, FOREIGN = (
-    f"canary-{place}-text" for place in ("prompt", "system", "tool", "answer", "foreign")
-)
 USED = usage(input_tokens=3, output_tokens=2)
 ABSURD = usage(input_tokens=2**53 - 1, output_tokens=2**53 - 1)
 
@@ -94,40 +103,6 @@ def policy(upstream: ScriptedUpstream, folder: Path) -> dict[str, object]:
         "budgets": [nothing, everyone],
         "keys": [{"name": "haiku", "models": ["x"]}],
     }
-
-
-@dataclass(slots=True)
-class Seen:
-    """Everything that the gateway said or kept, by where; what it only relays is left out."""
-
-    texts: dict[str, bytes] = field(default_factory=dict)
-    statuses: dict[str, int | None] = field(default_factory=dict)
-
-    def with_secret(self, secret: str) -> list[str]:
-        return [place for place, text in self.texts.items() if secret.encode() in text]
-
-
-def a_body(**changes: object) -> bytes:
-    body: dict[str, object] = {
-        "model": "claude-opus-5-5",
-        "max_tokens": 50,
-        "stream": True,
-        "system": [{"type": "text", "text": SYSTEM, "cache_control": {"type": "ephemeral"}}],
-        "tools": [{"name": "Bash", "description": TOOL, "input_schema": {"type": "object"}}],
-        "messages": [
-            {"role": "user", "content": PROMPT},
-            {
-                "role": "assistant",
-                "content": [{"type": "tool_use", "id": "t", "name": "Bash", "input": {"command": TOOL}}],
-            },
-            {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t", "content": PROMPT}]},
-        ],
-    }
-    return json.dumps({**body, **changes}).encode()
-
-
-Case = tuple[str, int | None, bytes, list[tuple[str, str]]]
-"""A name, the status that is due (None: the connection ends before one), a body and headers."""
 
 
 def good_cases(key: str) -> list[Case]:
@@ -225,25 +200,7 @@ def failing_cases(key: str) -> list[Case]:
     ]
 
 
-RELAYED = {"error"}
-
-
-def ask(gateway: GatewayProcess, case: Case, seen: Seen) -> None:
-    name, _, body, headers = case
-    client = RawClient(gateway.port)
-    with client:
-        client.request("POST", f"/v1/messages?beta=true&x={FOREIGN}", headers, body)
-        told: RawAnswer | None
-        try:
-            told = client.read_answer()
-        except ConnectionError:
-            told = None
-    seen.statuses[name] = told.status if told else None
-    if told is None:
-        return
-    seen.texts[f"headers of {name}"] = repr(told.headers).encode()
-    if told.status >= 400 and name not in RELAYED:
-        seen.texts[f"body of {name}"] = told.body
+RELAYED = frozenset({"error"})
 
 
 def leave_midway(gateway: GatewayProcess) -> None:
@@ -257,25 +214,8 @@ def leave_midway(gateway: GatewayProcess) -> None:
         client.socket.recv(1000)
 
 
-ADMIN_READS = [
-    "/v1/requests",
-    "/v1/usage?by=key",
-    "/v1/api-keys",
-    "/v1/audit-logs",
-    "/v1/budgets",
-    "/v1/providers",
-    "/v1/ledger/verify",
-    "/admin/metrics",
-]
-
-
 def ask_admin(gateway: GatewayProcess, seen: Seen) -> None:
-    for target in ADMIN_READS:
-        with RawClient(gateway.port) as client:
-            client.request("GET", target, [("authorization", f"Bearer {gateway.admin_key}")])
-            told = client.read_answer()
-        assert told.status == 200, (target, told.body)
-        seen.texts[f"admin {target}"] = told.body
+    read_admin(gateway, seen)
     misplaced = [
         ("/v1/api-keys", {"name": [PROMPT], "secret": FOREIGN}, gateway.admin_key, 400),
         ("/v1/apply", {"providers": [{"slug": "p", "type": "anthropic", "credential": STORED}]}, None, 401),
@@ -304,12 +244,6 @@ def put_a_credential_in_the_wrong_place(gateway: GatewayProcess, folder: Path, s
     seen.texts["a refused apply"] = (done.stdout + done.stderr).encode()
 
 
-def read_store(gateway: GatewayProcess, seen: Seen, when: str) -> None:
-    for path in gateway.data.iterdir():
-        if path.name != "credentials.json":
-            seen.texts[f"{path.name} {when}"] = path.read_bytes()
-
-
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[GatewayProcess, Seen]]:
     """Ask everything of one gateway, and collect everything that it wrote or said."""
@@ -329,7 +263,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[GatewayPro
         with GatewayProcess(folder, config=file, environment=environment) as gateway:
             key = gateway.gateway_key
             for case in [*good_cases(key), *refused_cases(key), *failing_cases(key)]:
-                ask(gateway, case, seen)
+                ask(gateway, case, seen, relayed=RELAYED)
             absurd = [("x-farebox-key", key), ("user-agent", "absurd")]
             ask(gateway, ("absurd", None, a_body(stream=False), absurd), seen)
             leave_midway(gateway)

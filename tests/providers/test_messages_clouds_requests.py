@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from farebox.domain.config import CloudSettings, ProviderSpec
+from farebox.domain.errors import ConfigInvalid
 from farebox.ports.bearer import BearerToken, Credential
 from farebox.providers.base import COUNT_TOKENS, MESSAGES, Call
 from farebox.providers.registry import PROVIDERS, Providers
@@ -199,3 +201,10 @@ async def test_a_credential_of_the_caller_does_not_travel_on(spec: ProviderSpec)
     assert "sk-ant" not in shown
     assert ("wrkspc_mine" in shown) == (spec is FOUNDRY)
     assert "cloud-key" in shown
+
+
+async def test_no_token_of_entra_goes_to_a_host_that_a_caller_chose() -> None:
+    spec = replace(FOUNDRY, base_url="https://elsewhere.example", is_host_chosen=True)
+    with pytest.raises(ConfigInvalid, match="no token of provider 'f' goes to another host"):
+        await asked(spec, a_call(BearerToken("entra-token", no_other)))
+    assert (await asked(spec, a_call("azure-key"))).origin.is_chosen

@@ -113,6 +113,18 @@ def test_a_whole_bedrock_answer_is_the_message(laptop: Laptop) -> None:
     assert laptop.settled(1)[0].outcome is Outcome.FINISHED
 
 
+def test_a_guardrail_that_somebody_relies_on_is_not_left_out_silently(
+    laptop: Laptop, upstream: ScriptedUpstream
+) -> None:
+    seen = len(upstream.requests)
+    headers = [("X-Amzn-Bedrock-GuardrailIdentifier", "gr-1"), ("X-Amzn-Bedrock-GuardrailVersion", "1")]
+    answer = stream(laptop, body_of(), headers=headers)
+    assert (answer.status, answer.header("x-amzn-errortype")) == (400, b"AccessDeniedException")
+    assert "guardrail" in answer.json()["message"]
+    assert laptop.settled(1)[0].outcome is Outcome.REFUSED
+    assert len(upstream.requests) == seen
+
+
 @pytest.mark.parametrize("verb", ["rawPredict", "streamRawPredict"])
 def test_vertex_answers_are_those_of_the_messages_api(
     laptop: Laptop, upstream: ScriptedUpstream, verb: str

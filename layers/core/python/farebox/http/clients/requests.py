@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import msgspec
 
-from farebox.domain.errors import RequestMalformed
+from farebox.domain.errors import PolicyRefused, RequestMalformed
 from farebox.gateway.incoming import BEDROCK, IncomingRequest
 from farebox.http.clients.paths import Route
 from farebox.providers.base import COUNT_TOKENS
@@ -21,6 +21,7 @@ BETA_HEADER = b"anthropic-beta"
 
 # They speak of the platform, or of the form that its answers have.
 _PLATFORM_HEADERS = frozenset((b"accept", b"anthropic-version", BETA_HEADER, b"content-type"))
+_GUARDRAIL_PREFIX = b"x-amzn-bedrock-guardrail"
 _PLATFORM_PREFIXES = (b"x-amz-", b"x-amzn-", b"amz-sdk-", b"x-goog-")
 # An InvokeModel body that is counted has these, and a token count of Anthropic's takes none of them.
 _NOT_COUNTED = ("max_tokens", "temperature", "top_p", "top_k", "stop_sequences", "metadata")
@@ -53,6 +54,7 @@ def as_messages(request: IncomingRequest, route: Route) -> IncomingRequest:
     headers = _headers(request.headers, route, betas)
 
     async def read_body() -> bytes:
+        _refuse_guardrail(request.headers)
         body, more = messages_body(await request.read_body(), route)
         headers[:] = _headers(request.headers, route, [*betas, *more])
         return body
@@ -75,6 +77,15 @@ def messages_body(body: bytes, route: Route) -> tuple[bytes, list[str]]:
     if route.is_stream:
         written["stream"] = msgspec.Raw(b"true")
     return msgspec.json.encode(written), betas
+
+
+def _refuse_guardrail(headers: Headers) -> None:
+    """A check that somebody relies on is not left out silently; Claude Code's users name one in a header."""
+    if any(name.startswith(_GUARDRAIL_PREFIX) for name, _ in headers):
+        raise PolicyRefused(
+            "This request asks for a Bedrock guardrail (x-amzn-bedrock-guardrailidentifier), which farebox "
+            "does not send on. Leave the header out where the guardrail is enforced in the AWS account."
+        )
 
 
 def _counted(body: bytes) -> bytes:

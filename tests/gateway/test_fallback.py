@@ -193,6 +193,29 @@ async def test_a_targets_own_timeout_bounds_the_connecting_too(
         assert (told.status, row.attempts[0].charged_picodollars) == (answered, 0)
 
 
+async def test_a_whole_message_in_the_place_of_a_stream_is_charged_by_what_it_tells(tmp_path: Path) -> None:
+    async with a_stage(tmp_path, two()) as stage:
+        told, row = await moved_on(stage, lambda: json_message(usage=USED))
+        assert (told.status, told.body) == (200, GOOD.body)
+        assert [answer.is_closed for answer in stage.upstream.answers] == [True, True]
+    first, _ = row.attempts
+    assert (first.reason, first.cost_status) == ("content-type application/json", CostStatus.PRICED)
+    assert first.charged_picodollars == COST
+
+
+async def test_an_answer_of_another_type_that_never_ends_moves_on(tmp_path: Path) -> None:
+    def html() -> ScriptedAnswer:
+        answer = answer_of(HTML)
+        answer.pieces.append(None)
+        return answer
+
+    async with a_stage(tmp_path, two(request_timeout=20)) as stage:
+        told, row = await moved_on(stage, html)
+        assert (told.status, told.body) == (200, GOOD.body)
+        assert stage.upstream.answers[0].is_aborted
+    assert row.attempts[0].reason == "content-type text/html"
+
+
 async def test_an_answer_that_does_not_stream_falls_back_as_well(tmp_path: Path) -> None:
     good = json_message(usage=USED)
     body = good.body

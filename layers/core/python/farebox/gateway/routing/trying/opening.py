@@ -41,10 +41,22 @@ async def opened(source: HttpAnswer, leaf: Leaf, *, is_stream: bool, within_ms: 
     if not is_stream:
         return await _opened_whole(source)
     if not is_event_stream(source):
-        return _none(CUT, f"content-type {_content_type(source)}", source)
+        return await _of_another_type(source, within_ms)
     if find(source.headers, b"content-encoding") not in (None, b"identity"):
         return source  # it was asked to come plain: whoever does not cannot be looked into
     return await _opened_stream(source, leaf, within_ms)
+
+
+async def _of_another_type(source: HttpAnswer, within_ms: int) -> Failure:
+    """Read what is no stream, for it may tell what it has used."""
+    reason = f"content-type {_content_type(source)}"
+    try:
+        async with asyncio.timeout(within_ms / 1000):
+            body = await read_whole(source)
+    except (TimeoutError, UpstreamFault):
+        source.abort()
+        return _broken(CUT, reason, UpstreamCut(PROVIDER, reason), source, [])
+    return _none(CUT, reason, KeptAnswer(source, [body], is_whole=True), body)
 
 
 async def _opened_stream(source: HttpAnswer, leaf: Leaf, within_ms: int) -> HttpAnswer | Failure:

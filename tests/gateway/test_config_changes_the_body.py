@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from farebox.domain.errors import UpstreamUnreachable
+from farebox.domain.errors import UpstreamTimeout, UpstreamUnreachable
+from farebox.wire.http import Timeouts
 from tests.gateway.stage import Stage, Told, a_file, a_provider, a_stage, asking
 from tests.gateway.test_fallback import GOOD, by_host, failing
 from tests.gateway.test_retries import no
@@ -99,6 +100,21 @@ async def test_a_count_goes_where_a_message_would_and_falls_back(tmp_path: Path)
         assert await stage.rows() == []
     assert (told.status, told.body) == (200, counted.body)
     assert told.header("x-farebox-last-used-option-index") == "config.targets[2]"
+
+
+async def test_a_count_waits_no_longer_than_its_target_may(tmp_path: Path) -> None:
+    counted = json_reply({"input_tokens": 12})
+    late = failing(UpstreamTimeout("first.example", "total", 700))
+    strategy = {"mode": "fallback", "on_status_codes": [408]}
+    targets = [{"provider": "@first", "request_timeout": 700}, {"provider": "@second"}]
+    async with a_stage(tmp_path, a_policy()) as stage:
+        stage.upstream.script = by_host(first=late, second=lambda: counted)
+        config = {"strategy": strategy, "targets": targets}
+        told = await asked(stage, config, asking(stream=False), "/v1/messages/count_tokens")
+        assert (told.status, told.body) == (200, counted.body)
+        first, second = stage.upstream.timeouts
+    assert (first.connect_ms, first.total_ms) == (700, 700)
+    assert second == Timeouts()
 
 
 async def test_a_count_moves_on_from_a_provider_that_is_gone(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from farebox.domain.plan import Option, Plan
 from farebox.domain.routing.walk import Course
 from farebox.gateway.incoming import IncomingRequest
 from farebox.gateway.routing.trying.failure import fault_failure, refused_status
-from farebox.gateway.routing.trying.sending import outgoing_call
+from farebox.gateway.routing.trying.sending import bounds_of, outgoing_call
 from farebox.ports import Credentials
 from farebox.providers.registry import Providers
 from farebox.wire.http import HttpAnswer, is_success
@@ -30,7 +30,8 @@ async def count_at_targets(
             request.handling.provider = option.target.provider.slug
             request.handling.option_path = leaf.path
             call = await outgoing_call(request, option, plan.caller, credentials)
-            source = await providers.send(option.target.provider, call)
+            bounds = bounds_of(providers.timeouts, leaf, call)
+            source = await providers.send(option.target.provider, call, timeouts=bounds)
         except (Refusal, CredentialUnavailable, UpstreamFault) as error:
             course.move(_status_of(error, option))
             if course.leaf is None:

@@ -36,7 +36,7 @@ class Sender:
         Raises the `Refusal` of a target that cannot be asked. What an attempt has cost is for others to say:
         a provider bills what it has read (I10 in docs/ledger.md).
         """
-        bounds = _bounds(self.providers.timeouts, option.leaf, call)
+        bounds = bounds_of(self.providers.timeouts, option.leaf, call)
         journal.dispatched()
         try:
             source = await self.providers.send(
@@ -56,7 +56,7 @@ class Sender:
             raise
 
 
-def _bounds(timeouts: Timeouts, leaf: Leaf, call: Call) -> Timeouts:
+def bounds_of(timeouts: Timeouts, leaf: Leaf, call: Call) -> Timeouts:
     """Take a target's own timeout: for the first content of a stream, and for all of any other answer. To
     connect is a part of that.
     """

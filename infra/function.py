@@ -58,6 +58,8 @@ class Function(lambda_.Function):
             logging_format=lambda_.LoggingFormat.JSON,
             reserved_concurrent_executions=reserved_concurrency or None,
         )
+        # Lambda maps no source that the role may not read yet, and CloudFormation sees no order there.
+        self.node.add_dependency(policy)
         self.policy = policy
         acknowledge(self, "L1", f"farebox is tested on Python {PYTHON}, and moves when its suite has.")
 

@@ -112,3 +112,19 @@ def test_only_the_proxy_lives_on_what_nobody_reserved(dev: Cloud) -> None:
 def test_an_account_that_can_reserve_nothing_can_deploy(lean: Cloud) -> None:
     for function in lean.resources(FUNCTION).values():
         assert "ReservedConcurrentExecutions" not in function["Properties"]
+
+
+@pytest.mark.parametrize("stage", ["dev", "prod"])
+def test_no_function_is_made_before_its_role_may_do_its_work(clouds: dict[str, Cloud], stage: str) -> None:
+    # Lambda refuses to map a queue or a stream to a function whose role may not read it yet.
+    for part, template in clouds[stage].templates.items():
+        resources = template["Resources"]
+        for name, function in clouds[stage].resources(FUNCTION, part).items():
+            role = function["Properties"]["Role"]["Fn::GetAtt"][0]
+            policies = {
+                policy
+                for policy, made in resources.items()
+                if made["Type"] == "AWS::IAM::Policy" and {"Ref": role} in made["Properties"]["Roles"]
+            }
+            assert policies or EMPTYING in name
+            assert policies <= set(listed(function.get("DependsOn", []))), name

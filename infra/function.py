@@ -57,6 +57,7 @@ class Function(lambda_.Function):
             log_group=log,
             logging_format=lambda_.LoggingFormat.JSON,
             reserved_concurrent_executions=reserved_concurrency or None,
+            current_version_options=lambda_.VersionOptions(removal_policy=cdk.RemovalPolicy.RETAIN),
         )
         # Lambda maps no source that the role may not read yet, and CloudFormation sees no order there.
         self.node.add_dependency(policy)

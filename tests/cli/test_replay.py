@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -72,6 +73,13 @@ def test_the_unsettled_requests_of_a_log_are_booked_once(gateway: Gateway, tmp_p
     rows = gateway.run("requests", "--json").json["rows"]
     assert sorted(row["id"] for row in rows) == ["req_1", "req_2"]
     assert gateway.run("ledger", "verify").status == 0
+
+
+def test_messages_that_the_aws_cli_has_joined_are_told_apart(gateway: Gateway, tmp_path: Path) -> None:
+    log = tmp_path / "messages.txt"
+    records = [replace(a_record(f"req_{number}"), session_id="; record: {") for number in (1, 2, 3)]
+    log.write_text("\t".join(a_line(record).strip() for record in records) + "\n")
+    assert gateway.run("replay", str(log), "--json").json == {"replayed": 3}
 
 
 def test_a_line_that_was_cut_is_named_and_nothing_is_made_up(gateway: Gateway, tmp_path: Path) -> None:

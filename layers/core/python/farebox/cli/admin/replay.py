@@ -17,6 +17,8 @@ from farebox.cli.tables import print_json
 MARK = "; record: "
 BATCH = 200
 
+_decoder = json.JSONDecoder()
+
 
 def replay(
     log: Annotated[
@@ -79,14 +81,16 @@ def _announce(gateway: AdminClient, asked: dict[str, str | None], as_json: bool)
 
 
 def _records(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """Find the records. A line may hold several: the AWS CLI joins messages by tabs."""
     for number, line in enumerate(lines, start=1):
-        _, mark, text = line.partition(MARK)
-        if not mark:
-            continue
-        try:
-            yield json.loads(text)
-        except ValueError:
-            raise typer.BadParameter(f"line {number}: the record is not whole") from None
+        # Looked for behind the end of the record before it, since what a client sent may hold the mark too.
+        end = 0
+        while (found := line.find(MARK, end)) >= 0:
+            try:
+                record, end = _decoder.raw_decode(line, found + len(MARK))
+            except ValueError:
+                raise typer.BadParameter(f"line {number}: the record is not whole") from None
+            yield record
 
 
 def _batches(records: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:

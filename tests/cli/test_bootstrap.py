@@ -31,6 +31,11 @@ class _Aws(BaseHTTPRequestHandler):
         if self.path.startswith("/2015-03-31/functions/"):
             self._say(json.dumps(self.answer).encode(), "application/json")
             return
+        if not self.outputs:
+            told = "<Message>Stack with id farebox-dev-gateway does not exist</Message>"
+            error = f"<Error><Type>Sender</Type><Code>ValidationError</Code>{told}</Error>"
+            self._say(f"<ErrorResponse>{error}</ErrorResponse>".encode(), "text/xml", 400)
+            return
         members = "".join(
             f"<member><OutputKey>{name}</OutputKey><OutputValue>{value}</OutputValue></member>"
             for name, value in self.outputs.items()
@@ -42,8 +47,8 @@ class _Aws(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None:
         """Keep quiet."""
 
-    def _say(self, body: bytes, kind: str) -> None:
-        self.send_response(200)
+    def _say(self, body: bytes, kind: str, status: int = 200) -> None:
+        self.send_response(status)
         self.send_header("content-type", kind)
         self.send_header("content-length", str(len(body)))
         self.end_headers()
@@ -62,17 +67,17 @@ def aws(outputs: dict[str, str] = OUTPUTS, answer: object = None) -> Iterator[tu
         thread.join()
 
 
-def bootstrap(url: str, *arguments: str) -> Ran:
-    return run(
-        "bootstrap",
-        *arguments,
-        AWS_ENDPOINT_URL=url,
-        AWS_ACCESS_KEY_ID="test",
-        AWS_SECRET_ACCESS_KEY="test",
-        AWS_REGION="eu-central-1",
-        AWS_CONFIG_FILE="/nonexistent",
-        AWS_SHARED_CREDENTIALS_FILE="/nonexistent",
-    )
+def bootstrap(url: str, *arguments: str, **environment: str) -> Ran:
+    told = {
+        "AWS_ENDPOINT_URL": url,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_REGION": "eu-central-1",
+        "AWS_CONFIG_FILE": "/nonexistent",
+        "AWS_SHARED_CREDENTIALS_FILE": "/nonexistent",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+    return run("bootstrap", *arguments, **{**told, **environment})
 
 
 def test_it_invokes_the_admin_function_of_the_stage_and_prints_what_to_export() -> None:
@@ -113,3 +118,22 @@ def test_a_function_that_failed_and_a_stack_that_is_another_are_told() -> None:
         1,
         "farebox: Stack farebox-dev-gateway has no output 'AdminFunctionName'; is it the gateway stack?\n",
     )
+
+
+def test_who_has_not_deployed_or_looks_elsewhere_is_told_what_to_say() -> None:
+    with aws(outputs={}) as (url, _):
+        ran = bootstrap(url)
+    assert (ran.status, ran.err) == (
+        1,
+        "farebox: There is no stack farebox-dev-gateway in eu-central-1: deploy it with `make deploy`, "
+        "or say with --stage and --region which was deployed and where.\n",
+    )
+
+
+def test_who_has_said_no_region_or_has_no_credentials_is_told_how_to() -> None:
+    with aws() as (url, peer):
+        ran = bootstrap(url, AWS_REGION="", AWS_DEFAULT_REGION="")
+        assert (ran.status, "--region" in ran.err) == (1, True)
+        ran = bootstrap(url, AWS_ACCESS_KEY_ID="", AWS_SECRET_ACCESS_KEY="")
+        assert (ran.status, "--profile" in ran.err) == (1, True)
+    assert peer.asked == []

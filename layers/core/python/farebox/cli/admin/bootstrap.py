@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import boto3
 import typer
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
 from farebox.cli.admin.client import GatewayRefused, GatewayUnreachable
 from farebox.cli.options import AsJson
@@ -47,8 +47,14 @@ def bootstrap(
     region = region or process_environment().get(REGION_VARIABLE)
     try:
         session = boto3.Session(profile_name=profile, region_name=region)
+        if not session.region_name:
+            raise GatewayUnreachable("Say with --region, or AWS_REGION, where it was deployed.")
         outputs = _outputs(session, name)
         answer = _invoked(session, outputs[OUTPUT_ADMIN_FUNCTION])
+    except NoCredentialsError:
+        raise GatewayUnreachable(
+            "There are no AWS credentials here: sign in, name a profile with --profile, or set AWS_PROFILE."
+        ) from None
     except (BotoCoreError, ClientError) as error:
         raise GatewayUnreachable(str(error)) from None
     except KeyError as missing:
@@ -71,7 +77,15 @@ def bootstrap(
 
 
 def _outputs(session: boto3.Session, stack: str) -> dict[str, str]:
-    stacks = session.client("cloudformation").describe_stacks(StackName=stack)["Stacks"]
+    try:
+        stacks = session.client("cloudformation").describe_stacks(StackName=stack)["Stacks"]
+    except ClientError as error:
+        if not str(error).endswith("does not exist"):
+            raise
+        raise GatewayUnreachable(
+            f"There is no stack {stack} in {session.region_name}: deploy it with `make deploy`, "
+            "or say with --stage and --region which was deployed and where."
+        ) from None
     return {each["OutputKey"]: each["OutputValue"].rstrip("/") for each in stacks[0].get("Outputs", [])}
 
 

@@ -9,6 +9,7 @@ from farebox.domain.errors import ConfigInvalid
 from farebox.domain.policy import Piece, build_policy
 from farebox.http.policy_document import SECTIONS, default_policy_document, parse_policy, parse_policy_text
 from farebox.http.policy_sections import Section
+from tests.support.google import AUDIENCE
 
 EXAMPLE = b"""
 providers:
@@ -458,6 +459,10 @@ def test_foundry_may_be_asked_by_an_application_of_entra(tenant: str) -> None:
         (
             "type: vertex, region: eu, project: our-project, service_account: a@b.example",
             "service_account: must be the e-mail of a service account, such as farebox@our-project-123.iam.",
+        ),
+        (
+            f"type: vertex, region: eu, project: our-project, credential: 'env:K', audience: {AUDIENCE}",
+            "audience goes with credential 'google'",
         ),
         ("type: bedrock, region: eu-west-1, project: our-project", "project goes with vertex only, not with"),
         ("type: foundry, credential: 'env:K'", "type 'foundry' needs its resource's name, or a base_url"),

@@ -9,11 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from farebox.domain.money import picodollars_from_usd
 from farebox.domain.record import Outcome
 from farebox.domain.usage import CostStatus
-from farebox.providers.clouds.google_errors import without_names
+from farebox.providers.clouds import google_errors
+from farebox.providers.clouds.answers import WholeAnswer
+from farebox.providers.clouds.google_errors import GOOGLE_ERRORS, told_headers, without_names
 from farebox.providers.clouds.vertex import vertex_host
 from tests.support.laptop import QUICK, Laptop, asking
 from tests.support.upstream import (
@@ -262,8 +266,8 @@ REFUSALS = {
         "invalid authentication credentials",
         None,
     ),
-    "page of a front end": (html_page(502), 500, "api_error", "HTTP status 502", None),
-    "page for a wrong place": (html_page(404), 404, "not_found_error", "HTTP status 404", None),
+    "page of a front end": (html_page(502), 500, "api_error", "with a page (HTTP status 502)", None),
+    "page for a wrong place": (html_page(404), 404, "not_found_error", "with a page (HTTP status 404)", None),
 }
 
 
@@ -360,6 +364,26 @@ def test_a_beginning_that_fails_is_tried_again_and_costs_what_google_bills(tmp_p
     assert (row.outcome, len(row.attempts)) == (Outcome.FINISHED, 2)
     is_free = FAILED_BEGINNINGS[name].status != 200 or name.startswith("error")
     assert (row.attempts[0].cost_picodollars == 0) == is_free
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=20) | st.just(f"x {PLACE}"),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["error", "code", "message", "status", "details", "@type"]), inner)
+    ),
+    max_leaves=12,
+)
+
+
+@given(
+    JSON_VALUES.map(lambda value: json.dumps(value).encode()) | st.binary(max_size=60), st.integers(400, 599)
+)
+def test_whatever_an_error_looks_like_it_becomes_one_of_ours(body: bytes, status: int) -> None:
+    error = google_errors.google_error(WholeAnswer(status, [], body), body, PROJECT)
+    told = error.answer(GOOGLE_ERRORS, told_headers([], body), None)
+    assert 400 <= told.status <= 599
+    assert PROJECT not in json.dumps(error.envelope(GOOGLE_ERRORS))
 
 
 @pytest.mark.parametrize(

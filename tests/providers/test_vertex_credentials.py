@@ -113,9 +113,7 @@ async def test_no_token_is_our_fault_and_leaves_nothing_held(tmp_path: Path) -> 
         )
         status, kind, message = (await stage.ask(staged())).error
         assert (status, kind) == (500, "api_error")
-        assert (
-            "oauth2.googleapis.com gives no token: invalid_grant (is the key or login still good" in message
-        )
+        assert "oauth2.googleapis.com gives no token: invalid_grant (is the credential still good" in message
         assert ACCOUNT not in message
         assert await stage.held() == 0
 

@@ -133,6 +133,17 @@ async def test_a_process_that_was_frozen_beyond_the_hour_asks_anew() -> None:
     assert await scene.of() == "token-2"
 
 
+@pytest.mark.parametrize(("expires_in", "asked"), [(10**15, 1), (-5, 2), (0, 2)])
+async def test_an_absurd_life_of_a_token_is_bounded(expires_in: int, asked: int) -> None:
+    scene = Scene()
+    scene.google.script = lambda _: granted("t", expires_in=expires_in)
+    assert [await scene.of(), await scene.of()] == ["t", "t"]
+    assert len(scene.google.sent) == asked
+    scene.clock.advance(timedelta(hours=25))
+    await scene.of()
+    assert len(scene.google.sent) == asked + 1
+
+
 async def test_a_refused_token_is_replaced_once_for_all_that_had_it_unless_it_is_new() -> None:
     scene = Scene()
     held = [await scene.credentials.of(BY_KEY) for _ in range(10)]
@@ -157,6 +168,19 @@ async def test_what_is_left_of_a_token_serves_while_google_is_away() -> None:
     scene.clock.advance(timedelta(minutes=3))
     with pytest.raises(CredentialUnavailable, match=r"oauth2\.googleapis\.com gives no token: .*no route"):
         await scene.of()
+
+
+@pytest.mark.parametrize("status", [500, 503])
+async def test_a_service_that_fails_is_asked_once_more(status: int) -> None:
+    scene = Scene()
+    replies = [google_error(status, "UNAVAILABLE", "later"), granted("second")]
+    scene.google.script = lambda _: replies.pop(0)
+    assert await scene.of() == "second"
+    scene.clock.advance(timedelta(hours=2))
+    scene.google.script = lambda _: google_error(status, "UNAVAILABLE", "later")
+    with pytest.raises(CredentialUnavailable, match="no token: UNAVAILABLE"):
+        await scene.of()
+    assert len(scene.google.sent) == 4
 
 
 async def test_a_rotated_key_and_another_account_are_other_tokens() -> None:
@@ -335,9 +359,9 @@ async def test_a_credential_that_is_unfit_is_named_without_being_quoted_or_sent(
     [
         (
             refused("invalid_grant", "Invalid JWT Signature."),
-            r"no token: invalid_grant \(is the key or login",
+            r"no token: invalid_grant \(is the credential",
         ),
-        (google_error(403, "PERMISSION_DENIED", "x"), r"PERMISSION_DENIED \(grant it roles/iam"),
+        (google_error(403, "PERMISSION_DENIED", "x"), r"PERMISSION_DENIED \(grant roles/iam"),
         (refused("invalid_target", "no"), r"invalid_target \(is audience"),
         (Reply(502, (), (b"<html>bad gateway</html>",)), "no token: HTTP 502"),
         (Reply(200, (), (b"{}",)), "answered without an access token"),

@@ -1,10 +1,15 @@
 """What an apply says beside its changes."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from farebox.http.admin.apply import apply_document
+from farebox.http.admin.ports import DEPLOYED_CREDENTIALS
+from farebox.http.policy_document import parse_policy
 from tests.http.admin.plane import Plane
+from tests.support.google import AUDIENCE
 
 PAST, AHEAD = "2026-11-23T11:59:59Z", "2026-11-24T00:00:00Z"
 
@@ -73,9 +78,22 @@ async def test_a_credential_that_this_gateway_cannot_read_is_a_warning(plane: Pl
     told = await plane.ask("POST", "/v1/apply", json=document)
     warning = (
         "providers[0].credential: this gateway cannot read 'secretsmanager:prod/anthropic'; "
-        "it reads caller, aws, env:, file:"
+        "it reads caller, aws, google, env:, file:"
     )
     assert told["warnings"] == ([warning] if credential.startswith("secretsmanager") else [])
+
+
+async def test_a_deployed_gateway_is_known_to_google_by_an_audience_alone(plane: Plane) -> None:
+    deployed = replace(plane.ports, reads_credentials=DEPLOYED_CREDENTIALS)
+    vertex = {"slug": "v", "type": "vertex", "region": "global", "project": "our-project-123"}
+    for audience, warnings in (({"audience": AUDIENCE}, 0), ({}, 1)):
+        document = parse_policy({"providers": [{**vertex, **audience}]})
+        told = (await apply_document(document, deployed, actor="test")).warnings
+        assert len(told) == warnings
+    assert told[0] == (
+        "providers[0].credential: this gateway cannot read 'google'; it reads caller, aws, secretsmanager:, "
+        "and google where an audience names a workload identity provider"
+    )
 
 
 async def test_a_price_that_is_far_from_the_list_is_a_warning_at_its_path(plane: Plane) -> None:

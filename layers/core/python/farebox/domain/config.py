@@ -176,7 +176,7 @@ def read_cloud(document: Mapping[str, object]) -> CloudSettings:
     return CloudSettings(**plain)  # type: ignore[arg-type]  # it was checked when it was written
 
 
-def cloud_fault(kind: str, named: Set[str], *, region: str | None) -> str | None:
+def cloud_fault(kind: str, named: Set[str], *, region: str | None, credential: str) -> str | None:
     """Say what is wrong with the settings that a provider names; None where nothing is."""
     for name, kinds in CLOUD_FIELDS.items():
         if name in named and kind not in kinds:
@@ -187,6 +187,8 @@ def cloud_fault(kind: str, named: Set[str], *, region: str | None) -> str | None
         return "region is required for type 'vertex': global, us, eu, or a region such as us-east5"
     if kind == "vertex" and "project" not in named:
         return "type 'vertex' needs project, the id of the Google Cloud project that is billed"
+    if "audience" in named and credential != GOOGLE_CREDENTIAL:
+        return "audience goes with credential 'google'; any other credential says itself who asks"
     if "external_id" in named and "role_arn" not in named:
         return "external_id goes with a role_arn"
     if ("tenant_id" in named) != ("client_id" in named):

@@ -262,7 +262,7 @@ class ProviderSection(Section):
         fitting = _CREDENTIAL_TYPES.get(self.credential)
         if fitting is not None and self.type not in fitting:
             raise ValueError(f"credential '{self.credential}' fits only {' and '.join(fitting)}")
-        fault = cloud_fault(self.type, self.model_fields_set, region=self.region)
+        fault = cloud_fault(self.type, self.model_fields_set, region=self.region, credential=self.credential)
         if fault is not None:
             raise ValueError(fault)
         if self.client_id is not None and self.credential == CALLER_CREDENTIAL:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from farebox.domain.config import GOOGLE_CREDENTIAL
 from farebox.domain.errors import ConfigInvalid, Conflict, FareboxError, NotFound
 from farebox.domain.identity import GatewayKey
 from farebox.domain.policy import (
@@ -223,10 +224,15 @@ def _credential_warnings(document: PolicyDocument, readable: tuple[str, ...]) ->
     for piece in document.pieces:
         is_served = piece.kind == PROVIDER and piece.document.get("type") in PROVIDER_TYPES_SERVED
         credential = piece.document.get("credential") if is_served else None
-        if isinstance(credential, str) and not credential.startswith(readable):
-            kinds = ", ".join(readable)
-            place = document.places[(PROVIDER, piece.name)]
-            yield f"{place}.credential: this gateway cannot read '{credential}'; it reads {kinds}"
+        if not isinstance(credential, str) or credential.startswith(readable):
+            continue
+        if credential == GOOGLE_CREDENTIAL and "audience" in piece.document:
+            continue
+        kinds = ", ".join(readable)
+        if credential == GOOGLE_CREDENTIAL:
+            kinds += ", and google where an audience names a workload identity provider"
+        place = document.places[(PROVIDER, piece.name)]
+        yield f"{place}.credential: this gateway cannot read '{credential}'; it reads {kinds}"
 
 
 def _price_warnings(document: PolicyDocument, ports: AdminPorts) -> Iterator[str]:

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from farebox.domain.config import AWS_CREDENTIAL, CALLER_CREDENTIAL
+from farebox.domain.config import AWS_CREDENTIAL, CALLER_CREDENTIAL, GOOGLE_CREDENTIAL
 from farebox.domain.price import PriceBook
 from farebox.jobs.replay import Replayer
 from farebox.ports import Clock, Keys, Ledger, Policies, Randomness, Reports, SpendingHistory
 from farebox.ports.breakers import Breakers
 
-LAPTOP_CREDENTIALS = (CALLER_CREDENTIAL, AWS_CREDENTIAL, "env:", "file:")
+LAPTOP_CREDENTIALS = (CALLER_CREDENTIAL, AWS_CREDENTIAL, GOOGLE_CREDENTIAL, "env:", "file:")
 """How a credential begins that a gateway on a laptop can read."""
 
 DEPLOYED_CREDENTIALS = (CALLER_CREDENTIAL, AWS_CREDENTIAL, "secretsmanager:")
-"""How one begins that a deployed gateway can read."""
+"""How one begins that a deployed gateway can read. Google knows it where a provider has an audience."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,6 +54,7 @@ RETRY_AFTER_S_MAX = 3_600
 
 _RETRY_INFO = "type.googleapis.com/google.rpc.RetryInfo"
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)s")
+_CODE = re.compile(r"[A-Z][A-Z_]{0,63}")
 _NOT_ENABLED = re.compile(r"is not allowed to use Publisher Model", re.I)
 _PROJECTS = re.compile(
     r"(\bprojects?(?:[_ ](?:id|number))?(?:[/:=] ?| ?[`'\"]| (?=\d{6})))[a-z0-9][a-z0-9.:-]*[a-z0-9]", re.I
@@ -68,7 +69,9 @@ def google_error(answer: HttpAnswer, body: bytes, project: str | None) -> CloudE
     if found is not None:
         return replace(found, status=answer.status)
     words = body.decode("utf-8", "replace")[:2_000].strip()
-    return CloudError(answer.status, "", "" if words.startswith("<") else without_names(words, project))
+    if words.startswith("<"):
+        words = f"Google answered with a page (HTTP status {answer.status}); is there Vertex in the region?"
+    return CloudError(answer.status, "", without_names(words, project))
 
 
 def google_error_in(body: bytes, project: str | None) -> CloudError | None:
@@ -80,6 +83,8 @@ def google_error_in(body: bytes, project: str | None) -> CloudError | None:
     code, words = text_of(error, "status"), text_of(error, "message")
     if _NOT_ENABLED.search(words):
         code = NOT_ENABLED
+    elif not _CODE.fullmatch(code):
+        code = ""
     number = status if isinstance(status, int) and 400 <= status <= 599 else 500
     return CloudError(number, code, without_names(words, project))
 

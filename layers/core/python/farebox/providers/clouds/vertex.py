@@ -130,7 +130,7 @@ def _authorization(spec: ProviderSpec, call: Call) -> tuple[bytes, bytes]:
 
 
 def _is_json(answer: HttpAnswer) -> bool:
-    return (find(answer.headers, b"content-type") or b"").startswith(b"application/json")
+    return (find(answer.headers, b"content-type") or b"").lower().startswith(b"application/json")
 
 
 def _counted(spec: ProviderSpec, answer: HttpAnswer, body: bytes) -> WholeAnswer:

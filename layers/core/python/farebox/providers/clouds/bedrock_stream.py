@@ -12,6 +12,7 @@ from farebox.wire.event_stream import Frame, FrameBroken, FrameReader
 from farebox.wire.http import Diverting, Headers, HttpAnswer
 
 _TYPE_START = b'{"type":"'
+_TYPE_AT = len(_TYPE_START)
 
 
 class _Chunk(msgspec.Struct):
@@ -83,7 +84,8 @@ class BedrockStream:
             raise UpstreamCut(self._host, str(flaw)) from flaw
 
     def _events(self, data: bytes) -> bytes:
-        return b"".join([_event(frame) for frame in self._reader.feed(data)])
+        frames = self._reader.feed(data)
+        return _event(frames[0]) if len(frames) == 1 else b"".join(map(_event, frames))
 
 
 def _event(frame: Frame) -> bytes:
@@ -96,7 +98,7 @@ def _event(frame: Frame) -> bytes:
         data = _chunk(frame.payload).data
         if b"\n" in data or b"\r" in data:  # between tokens only: strings of JSON have none
             data = data.replace(b"\r", b" ").replace(b"\n", b" ")
-        return b"event: %b\ndata: %b\n\n" % (_name(data), data)
+        return b"".join((b"event: ", _name(data), b"\ndata: ", data, b"\n\n"))
     name = headers.get(":exception-type") or headers.get(":error-code") or "unknownException"
     error = aws_exception(name, frame.payload or _error_payload(headers.get(":error-message", "")))
     return b"event: error\ndata: %b\n\n" % msgspec.json.encode(error.envelope(AWS_ERRORS))
@@ -104,7 +106,7 @@ def _event(frame: Frame) -> bytes:
 
 def _name(data: bytes) -> bytes:
     if data.startswith(_TYPE_START):
-        return data[len(_TYPE_START) : data.find(b'"', len(_TYPE_START))]
+        return data[_TYPE_AT : data.find(b'"', _TYPE_AT)]
     return _typed(data).type.encode()
 
 

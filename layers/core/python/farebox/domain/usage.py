@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -52,6 +52,33 @@ class Usage:
     def prompt_tokens(self) -> int:
         """Everything the model read."""
         return prompt_tokens(self)
+
+
+REMEMBERED_MAX = 20
+"""Of entries and names in one usage object, once it was priced; its counters say all of it."""
+
+TEXT_MAX = 64
+"""Characters of a text that a provider chose. Some hosts are anybody's, and a ledger row has a bound."""
+
+
+def remembered(usage: Usage) -> Usage:
+    """Give of a usage object what is kept in the ledger, however long its lists and texts are."""
+    return replace(
+        usage,
+        speed=_short(usage.speed),
+        inference_geo=_short(usage.inference_geo),
+        service_tier=_short(usage.service_tier),
+        iterations=tuple(
+            replace(entry, type=entry.type[:TEXT_MAX], model=_short(entry.model))
+            for entry in usage.iterations[:REMEMBERED_MAX]
+        ),
+        unmetered=tuple(name[:TEXT_MAX] for name in usage.unmetered[:REMEMBERED_MAX]),
+        unread=tuple(name[:TEXT_MAX] for name in usage.unread[:REMEMBERED_MAX]),
+    )
+
+
+def _short(text: str | None) -> str | None:
+    return None if text is None else text[:TEXT_MAX]
 
 
 def prompt_tokens(counters: Usage | Iteration) -> int:

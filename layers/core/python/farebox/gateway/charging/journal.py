@@ -12,13 +12,15 @@ from farebox.domain.plan import Caller, Option, Plan
 from farebox.domain.price import PriceBook
 from farebox.domain.record import Attempt, Billing, Outcome, RequestRecord
 from farebox.domain.routing.caching import CacheStatus
-from farebox.domain.usage import Cost, CostStatus, Served, Usage
+from farebox.domain.usage import TEXT_MAX, Cost, CostStatus, Served, Usage, remembered
 from farebox.gateway.charging.amounts import Spent, booked_touches, overrun_picodollars
 from farebox.gateway.charging.meter import Reading
 from farebox.gateway.incoming import IncomingRequest
 from farebox.ports import Clock, Hold
 from farebox.wire.http import Headers
 from farebox.wire.usage.fold import UsageFold
+
+REASON_MAX = 128
 
 
 class Drawn(Protocol):
@@ -93,7 +95,7 @@ class Journal:
         if option is None or self.dispatched_at is None:
             raise RuntimeError("an attempt ends that never began")
         cost = self._cost(prices, option, reading, fold, self.dispatched_at)
-        usage = reading.usage if reading else None
+        usage = remembered(reading.usage) if reading else None
         was_sent = status is not None or usage is not None
         self.costs.append(cost)
         self.spent.append(Spent(option, usage, cost.charged_picodollars, was_sent))
@@ -109,7 +111,7 @@ class Journal:
                 duration_ms=self.clock.monotonic_ms() - self.dispatched_ms,
                 upstream_request_id=upstream_request_id,
                 option_path=option.leaf.path,
-                reason=reason,
+                reason=reason[:REASON_MAX] if reason else None,
             )
         )
         self.dispatched_at = None
@@ -215,7 +217,7 @@ class Journal:
             attempts=tuple(self.attempts),
             price_version=self.costs[-1].price_version if self.costs else "",
             rates=self.costs[-1].rates if self.costs else {},
-            error_type=error_type,
+            error_type=error_type[:TEXT_MAX] if error_type else None,
             exhausted_budget=self.exhausted_budget,
             cache_status=self.cache_status,
             saved_picodollars=self.saved_picodollars,

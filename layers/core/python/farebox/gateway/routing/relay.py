@@ -10,6 +10,8 @@ from farebox.gateway.incoming import IncomingRequest
 from farebox.wire.headers import client_headers, find
 from farebox.wire.http import Diverting, Headers, HttpAnswer, is_success
 
+REQUEST_ID_MAX = 128
+
 
 class KeptAnswer:
     """An `HttpAnswer` that was read already, to its end where it `is_whole`: the pieces are given again as
@@ -58,9 +60,9 @@ def breaks_off(source: HttpAnswer, body: bytes) -> bool:
 
 
 def upstream_request_id(source: HttpAnswer) -> str | None:
-    """Give the provider's own id of an answer."""
+    """Give the provider's own id of an answer, or the beginning of what it says is one."""
     value = find(source.headers, b"request-id") or find(source.headers, b"x-request-id")
-    return value.decode("latin-1") if value else None
+    return value[:REQUEST_ID_MAX].decode("latin-1") if value else None
 
 
 def is_event_stream(source: HttpAnswer) -> bool:

@@ -172,6 +172,10 @@ async def test_our_own_spelling_of_a_header_goes_before_the_other(who: Authentic
         (b'{"a": 1}', "must be a JSON object of strings"),
         (b'{"a": "' + b"x" * 129 + b'"}', "'a' is longer than 128 characters"),
         (b'{"a": "' + b"x" * 4100 + b'"}', "must be at most 4096 bytes"),
+        (rb'{"a": "x\uffff"}', "'a' holds a character"),
+        (rb'{"a": "\u0000"}', "'a' holds a character"),
+        ('{"a": "\ufffe"}'.encode(), "'a' holds a character"),
+        (rb'{"\u0007": "x"}', "'\\x07' holds a character"),
         (json.dumps({str(number): "" for number in range(33)}).encode(), "must be at most 32 names"),
     ],
 )

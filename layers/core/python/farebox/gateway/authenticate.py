@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import msgspec
@@ -21,6 +22,10 @@ METADATA_NAMES_MAX = 32
 """Usage is summed by each of them, which costs a deployment three writes a name."""
 
 TRACE_ID_LENGTH_MAX = 128
+
+# Queues refuse a message with any of these, and with it whatever else is told of the request. Source: SQS API
+# reference, SendMessage, read 2026-11.
+_UNCARRIED = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 
 _metadata = msgspec.json.Decoder(dict[str, str])
 
@@ -98,6 +103,8 @@ def _request_metadata(request: IncomingRequest) -> dict[str, str]:
     if len(metadata) > METADATA_NAMES_MAX:
         raise RequestMalformed(f"x-farebox-metadata: must be at most {METADATA_NAMES_MAX} names.")
     for name, value in metadata.items():
+        if _UNCARRIED.search(name) or _UNCARRIED.search(value):
+            raise RequestMalformed(f"x-farebox-metadata: {name!a} holds a character that no text may have.")
         if len(value) > METADATA_VALUE_LENGTH_MAX:
             raise RequestMalformed(
                 f"x-farebox-metadata: '{name}' is longer than {METADATA_VALUE_LENGTH_MAX} characters."

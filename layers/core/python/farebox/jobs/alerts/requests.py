@@ -62,7 +62,7 @@ class RequestAlerts:
     clock: Clock
 
     async def look(self, records: Iterable[RequestRecord]) -> Looked:
-        """Tell what is new. Raises `StoreFault` where the notices cannot be asked."""
+        """Tell what is new, and give what could not be told."""
         oldest = self.clock.now() - OLD_AFTER
         found = [reason for record in records if record.at >= oldest for reason in self._reasons(record)]
         # By key too: one whose places are gone does not speak for another.

@@ -265,9 +265,11 @@ async def test_a_store_that_fails_before_anything_was_held_sends_nothing(
         assert told.error == (
             503,
             "api_error",
-            "The farebox store cannot answer (the disk is on fire); "
-            "no request is sent while spending cannot be checked.",
+            "The farebox store cannot answer; no request is sent while spending cannot be checked.",
         )
+        # Why is the operator's to know: it may name accounts, roles and tables.
+        request_id = told.header("x-farebox-request-id")
+        assert f"request {request_id}: The farebox store cannot answer (the disk is on fire)" in caplog.text
         assert told.header("x-should-retry") is None
         assert stage.upstream.sent == []
         assert [(row.status, row.charged_picodollars) for row in await stage.rows()] == [(503, 0)]

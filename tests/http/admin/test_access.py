@@ -1,12 +1,20 @@
 """Who gets in: every route, with every key that is not a valid admin key."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
+from typing import cast
 
+import httpx2
 import pytest
 
+from farebox.adapters.local.keys import LocalKeys
+from farebox.domain.errors import StoreFault
 from farebox.domain.identity import key_hash
-from tests.http.admin.plane import ADMIN_SECRET, Plane
+from farebox.http.admin.app import build_admin_app
+from farebox.ports import Keys
+from tests.http.admin.plane import ADMIN_SECRET, Plane, admin_plane
 from tests.support.builders import NOON, a_key, a_secret, an_admin_key
 
 REFUSAL = {
@@ -121,6 +129,40 @@ async def test_a_body_beyond_the_limit_is_refused_whether_or_not_it_says_its_len
         for body in (b"#" * 1_048_577, in_pieces(1_048_576)):
             refused = await plane.ask("POST", path, 413, content=body)
             assert refused["error"]["type"] == "request_too_large"
+
+
+class Denied:
+    """A store that refuses its own process, in the words of AWS."""
+
+    async def __call__(self, *args: object, **options: object) -> None:
+        raise StoreFault("GetItem: AccessDeniedException User: arn:aws:sts::123456789012:assumed-role/r")
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+async def test_why_the_store_cannot_answer_is_told_to_administrators_alone(
+    tmp_path: Path, is_known: bool
+) -> None:
+    async with admin_plane(tmp_path) as plane:
+        keys = Failing(plane.store.keys, {"list_gateway_keys" if is_known else "find_admin_key": Denied()})
+        app = build_admin_app(replace(plane.ports, keys=cast(Keys, keys)))
+        async with httpx2.AsyncClient(
+            transport=httpx2.ASGITransport(app, raise_app_exceptions=False),
+            base_url="http://admin",
+            headers={"authorization": f"Bearer {ADMIN_SECRET}"},
+        ) as client:
+            answer = await client.get("/v1/api-keys")
+    assert answer.status_code == 503
+    assert ("arn:aws" in answer.text) is is_known
+
+
+class Failing:
+    """A store of which some methods are others."""
+
+    def __init__(self, keys: LocalKeys, others: dict[str, object]) -> None:
+        self._keys, self._others = keys, others
+
+    def __getattr__(self, name: str) -> object:
+        return self._others.get(name) or getattr(self._keys, name)
 
 
 async def test_a_store_that_is_gone_is_a_503_and_not_an_open_door(plane: Plane) -> None:

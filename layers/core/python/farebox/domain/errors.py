@@ -364,11 +364,13 @@ class UpstreamStatusUnusable(UpstreamFault):
 
 @dataclass(eq=False)
 class StoreFault(Fault):
+    """`detail` may name accounts, roles and tables: it is for logs and administrators."""
+
     detail: str
+
+    def __str__(self) -> str:
+        return f"The farebox store cannot answer ({self.detail})."
 
     @property
     def message(self) -> str:
-        return (
-            f"The farebox store cannot answer ({self.detail}); "
-            "no request is sent while spending cannot be checked."
-        )
+        return "The farebox store cannot answer; no request is sent while spending cannot be checked."

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from farebox.domain.errors import FareboxError, RouteUnknown, UpstreamFault
+from farebox.domain.errors import FareboxError, RouteUnknown, StoreFault, UpstreamFault
 from farebox.gateway.incoming import MESSAGES_API, ClientLeft, IncomingRequest
 from farebox.gateway.pipeline import Gateway
 from farebox.gateway.settle import CLIENT_GONE
@@ -163,6 +163,8 @@ class DataPlane:
     ) -> None:
         if not isinstance(error, FareboxError):
             _log.error("request %s failed", request_id, exc_info=error)
+        elif isinstance(error, StoreFault):
+            _log.warning("request %s: %s", request_id, error)
         told = error_answer(error)
         ids = id_headers(scope["headers"], request_id)
         headers = [JSON_CONTENT, *ids, *(handling or []), *told.headers]

@@ -295,7 +295,7 @@ async def _write_keys(
             raise errors[0]
         left = len(pieces) - start - len(outcomes) + len(errors)
         if left and (errors or ports.clock.monotonic_ms() >= stop_at_ms):
-            why = errors[0].message if errors else "time was up"
+            why = str(errors[0]) if errors else "time was up"
             return tuple(created), (f"{left} keys are not written yet ({why}): apply the same file again",)
     return tuple(created), ()
 

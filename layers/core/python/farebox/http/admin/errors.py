@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -11,12 +12,21 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from farebox.domain.errors import BodyTooLarge, ConfigInvalid, FareboxError, KeyRefused, RouteUnknown
+from farebox.domain.errors import (
+    BodyTooLarge,
+    ConfigInvalid,
+    FareboxError,
+    KeyRefused,
+    RouteUnknown,
+    StoreFault,
+)
 from farebox.domain.routing.finding import Finding, refusal
 from farebox.http.clients.connection import SCOPE_REQUEST_ID
 from farebox.http.errors import error_answer
 from farebox.http.policy_document import detail_text, path_text
 from farebox.http.policy_text import TEXT_BYTES_MAX
+
+_log = logging.getLogger("farebox.admin")
 
 ADMIN_KEY_REFUSED = (
     "This needs a valid farebox admin key: send Authorization: Bearer fba-... or x-portkey-api-key."
@@ -61,11 +71,15 @@ def install_error_handlers(app: FastAPI) -> None:
 
 
 async def _answer(request: Request, error: Exception) -> Response:
-    return _response(_named(request, error), request.scope)
+    if isinstance(error, StoreFault):
+        _log.error("%s %s: %s", request.method, request.url.path, error)
+    return _response(_named(request, error), request.scope, is_let_in=hasattr(request.state, "actor"))
 
 
-def _response(error: Exception, scope: Scope) -> Response:
+def _response(error: Exception, scope: Scope, *, is_let_in: bool = False) -> Response:
     told = error_answer(error)
+    if is_let_in and isinstance(error, StoreFault):
+        told = replace(told, message=str(error))
     if isinstance(error, KeyRefused):
         told = replace(told, message=ADMIN_KEY_REFUSED)
     headers = {name.decode(): value.decode() for name, value in told.headers}

@@ -433,7 +433,7 @@ def test_foundry_may_be_asked_by_an_application_of_entra(tenant: str) -> None:
         ("type: anthropic, role_arn: 'arn:aws:iam::123456789012:role/x'", "role_arn goes with bedrock and"),
         ("type: bedrock, region: evil.example/x", "region is required for type 'bedrock'"),
         ("type: bedrock, region: eu-west-1, external_id: abc", "external_id goes with a role_arn"),
-        ("type: bedrock, region: eu-west-1, role_arn: admin", "role_arn"),
+        ("type: bedrock, region: eu-west-1, role_arn: admin", "role_arn: must be the ARN of a role, such as"),
         ("type: bedrock, region: eu-west-1, endpoint: best", "endpoint"),
         (
             "type: bedrock, region: eu-west-1, inference_profile: mars",
@@ -468,13 +468,21 @@ def test_foundry_may_be_asked_by_an_application_of_entra(tenant: str) -> None:
         ("type: foundry, credential: 'env:K'", "type 'foundry' needs its resource's name, or a base_url"),
         (f"{FOUNDRY}, tenant_id: ours.example", "tenant_id and client_id go together"),
         (f"{FOUNDRY}, client_id: {UUID}", "tenant_id and client_id go together"),
-        (f"{FOUNDRY}, tenant_id: common, client_id: {UUID}", "tenant_id"),
-        (f"{FOUNDRY}, tenant_id: 'a/../b.example', client_id: {UUID}", "tenant_id"),
-        (f"{FOUNDRY}, tenant_id: ours.example, client_id: our-app", "client_id"),
+        (f"{FOUNDRY}, tenant_id: common, client_id: {UUID}", "tenant_id: must be the id of a tenant or"),
+        (
+            f"{FOUNDRY}, tenant_id: 'a/../b.example', client_id: {UUID}",
+            "tenant_id: must be the id of a tenant or",
+        ),
+        (
+            f"{FOUNDRY}, tenant_id: ours.example, client_id: our-app",
+            "client_id: must be the id of an application",
+        ),
         (
             f"type: foundry, resource: r, credential: caller, tenant_id: {UUID}, client_id: {UUID}",
             "credential must say where the secret of client_id is, not 'caller'",
         ),
+        ("type: foundry, credential: 'env:K', resource: a.b/c", "resource: must be the name of a resource"),
+        ("type: anthropic-aws, region: us-west-2, workspace_id: a b", "workspace_id: must be the id of a"),
         (f"type: demo, tenant_id: {UUID}, client_id: {UUID}", "tenant_id goes with foundry only"),
     ],
 )

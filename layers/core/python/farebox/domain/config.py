@@ -61,9 +61,18 @@ AWS_REGION = r"[a-z]{2}(-[a-z]+)+-\d"
 """It becomes part of a host name, to which credentials go."""
 
 _UUID = r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
-ENTRA_CLIENT = f"^{_UUID}$"
-ENTRA_TENANT = rf"^({_UUID}|[A-Za-z0-9-]{{1,63}}(\.[A-Za-z0-9-]{{1,63}}){{1,6}})$"
-"""An id or a domain; never the tenants of people, such as 'common', where no application logs in."""
+ENTRA_CLIENT = (_UUID, "the id of an application, such as 00000000-0000-0000-0000-000000000000")
+# Never the tenants of people, such as 'common', where no application logs in.
+ENTRA_TENANT = (
+    rf"{_UUID}|[A-Za-z0-9-]{{1,63}}(\.[A-Za-z0-9-]{{1,63}}){{1,6}}",
+    "the id of a tenant or one of its domains, such as ours.onmicrosoft.com",
+)
+AZURE_RESOURCE = (r"[A-Za-z0-9][A-Za-z0-9-]{0,62}", "the name of a resource: letters, digits and '-'")
+PLATFORM_WORKSPACE = (r"[A-Za-z0-9_-]{1,128}", "the id of a workspace, such as wrkspc_01Ab")
+ROLE_ARN = (
+    r"arn:aws[a-z-]*:iam::\d{12}:role/\S+",
+    "the ARN of a role, such as arn:aws:iam::123456789012:role/claude",
+)
 
 GOOGLE_LOCATION = r"global|us|eu|[a-z]{2,20}-[a-z]{2,20}\d{1,2}"
 """It becomes part of a host name, too."""
@@ -81,9 +90,7 @@ GOOGLE_ACCOUNT = (
     r"[a-z0-9-]+@[a-z0-9.-]+\.gserviceaccount\.com",
     "the e-mail of a service account, such as farebox@our-project-123.iam.gserviceaccount.com",
 )
-"""Forms of Google's names: a pattern, and what it is in words."""
-
-ROLE_ARN = r"^arn:aws[a-z-]*:iam::\d{12}:role/\S+$"
+"""Forms of the clouds' names: a pattern, and what it is in words."""
 
 TYPES_OF_PORTKEY: Mapping[str, str] = {
     "vertex-ai": "vertex",

@@ -15,12 +15,14 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from farebox.domain.budget import DIMENSIONS, TOKEN_CLASSES
 from farebox.domain.budget.brake import AGENT, SESSION, Cap
 from farebox.domain.config import (
+    AZURE_RESOURCE,
     CALLER_CREDENTIAL,
     ENTRA_CLIENT,
     ENTRA_TENANT,
     GOOGLE_ACCOUNT,
     GOOGLE_AUDIENCE,
     GOOGLE_PROJECT,
+    PLATFORM_WORKSPACE,
     PROVIDER_TYPES,
     ROLE_ARN,
     cloud_fault,
@@ -230,7 +232,7 @@ class ProviderSection(Section):
     allow_plain_http: bool = False
     region: Pattern | None = None
     models: list[Pattern] = Field(default_factory=list)
-    role_arn: Annotated[str, Field(pattern=ROLE_ARN)] | None = None
+    role_arn: Annotated[str, _written_as(*ROLE_ARN)] | None = None
     external_id: Annotated[str, Field(min_length=2, max_length=1_224)] | None = None
     endpoint: Literal["invoke", "messages", "mantle"] | None = None
     inference_profile: (
@@ -239,10 +241,10 @@ class ProviderSection(Section):
     project: Annotated[str, BeforeValidator(_as_text), _written_as(*GOOGLE_PROJECT)] | None = None
     audience: Annotated[str, _written_as(*GOOGLE_AUDIENCE)] | None = None
     service_account: Annotated[str, _written_as(*GOOGLE_ACCOUNT)] | None = None
-    resource: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,62}$")] | None = None
-    tenant_id: Annotated[str, Field(pattern=ENTRA_TENANT)] | None = None
-    client_id: Annotated[str, Field(pattern=ENTRA_CLIENT)] | None = None
-    workspace_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,128}$")] | None = None
+    resource: Annotated[str, _written_as(*AZURE_RESOURCE)] | None = None
+    tenant_id: Annotated[str, _written_as(*ENTRA_TENANT)] | None = None
+    client_id: Annotated[str, _written_as(*ENTRA_CLIENT)] | None = None
+    workspace_id: Annotated[str, _written_as(*PLATFORM_WORKSPACE)] | None = None
     model_ids: dict[Pattern, Pattern] = Field(default_factory=dict)
     pass_betas: list[Pattern] = Field(default_factory=list)
     prices: Annotated[Prices, AfterValidator(lambda value: _readable_prices(value))] | None = None

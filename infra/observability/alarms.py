@@ -60,9 +60,11 @@ def watches(
             1,
             "A request was answered and could not be booked at once: budgets are behind by it until it is.",
         )
+    throttled = watched.budgets_table.metric("WriteThrottleEvents", statistic=SUM, period=FIVE_MINUTES)
     yield Watch(
         "store-throttled",
-        watched.budgets_table.metric("WriteThrottleEvents", statistic=SUM, period=FIVE_MINUTES),
+        # Of DynamoDB's metrics an alarm ignores missing data whatever it is told, and would never end.
+        computed("FILL(throttled, 0)", "throttled", {"throttled": throttled}),
         1,
         "DynamoDB throttled writes to the budgets table: requests wait longer, or are answered 503.",
     )

@@ -125,6 +125,21 @@ def test_every_alarm_says_what_it_means_and_where_the_runbook_says_what_to_do(de
     assert {match[1] for match in found if match} == known - {"runbook"}
 
 
+def test_an_alarm_over_the_store_ends_when_nothing_is_throttled_any_more(dev: Cloud) -> None:
+    # Where DynamoDB says nothing an alarm stays as it is, whatever TreatMissingData says.
+    # Source: CloudWatch API reference, PutMetricAlarm, read 2026-11.
+    for alarm in dev.resources(ALARM).values():
+        made = alarm["Properties"]
+        assert made.get("Namespace") != "AWS/DynamoDB"
+        names = [
+            each["Id"]
+            for each in made.get("Metrics", [])
+            if each.get("MetricStat", {}).get("Metric", {}).get("Namespace") == "AWS/DynamoDB"
+        ]
+        [told] = [each for each in made.get("Metrics", [{"ReturnData": True}]) if each["ReturnData"]]
+        assert all(f"FILL({name}, 0)" in told["Expression"] for name in names)
+
+
 def test_every_alarm_tells_when_it_begins_and_when_it_ends(prod: Cloud) -> None:
     [(topic, _)] = prod.resources("AWS::SNS::Topic", "observability").items()
     for alarm in prod.resources(ALARM).values():

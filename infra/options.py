@@ -15,6 +15,9 @@ LOG_DAYS = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096,
 LOG_DAYS_ALLOWED = (*LOG_DAYS, 3653)
 """What CloudWatch Logs accepts. Source: API reference of PutRetentionPolicy, read 2026-11."""
 
+UNRESERVED_MIN = 100
+"""What no function may reserve of the account's quota. Source: Lambda developer guide, read 2026-11."""
+
 
 class OptionInvalid(ValueError):
     """A value of the context that cannot be used; the message names it and says what can."""
@@ -53,6 +56,12 @@ class Options:
     trusted_hosts: tuple[str, ...] = ()
     log_days: int = 30
     bundle_platform: str = LAMBDA_PLATFORM
+
+    @property
+    def reserved(self) -> int:
+        """Count what functions reserve of the quota: each job its share, the sweeper one at most."""
+        jobs = 3 * self.job_concurrency + min(1, self.job_concurrency)
+        return self.proxy_concurrency + self.admin_concurrency + jobs
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +233,19 @@ def read_options(context: Mapping[str, object]) -> Options:
     if ("account" in found) != ("region" in found):
         raise OptionInvalid("context account and region: set both or neither")
     found.setdefault("keep_data", found.get("stage") == "prod")
-    return Options(**found)  # type: ignore[arg-type]  # each option reads the type of its field
+    options = Options(**found)  # type: ignore[arg-type]  # each option reads the type of its field
+    _check_reservations(options)
+    return options
+
+
+def _check_reservations(options: Options) -> None:
+    """Raise `OptionInvalid` where Lambda would refuse to reserve so much."""
+    free = options.concurrency_quota - options.reserved
+    if options.reserved and free < UNRESERVED_MIN:
+        raise OptionInvalid(
+            f"context concurrency_quota: leaves {free} free when {options.reserved} are reserved, and Lambda "
+            f"wants {UNRESERVED_MIN}; set proxy_concurrency, admin_concurrency and job_concurrency lower, or to 0"
+        )
 
 
 def _read_one(name: str, value: object) -> object:

@@ -71,6 +71,8 @@ def test_production_keeps_its_data_unless_told_otherwise() -> None:
         ({"assume_roles": "arn:aws:iam::123456789012:role/*"}, "context assume_roles: must be the whole ARN"),
         ({"anthropic_workspaces": "ours"}, "context anthropic_workspaces: must be the id of a workspace"),
         ({"mantle_projects": "a/b"}, "context mantle_projects: must be the id of a project"),
+        ({"concurrency_quota": 10}, "context concurrency_quota: leaves -11 free when 21 are reserved"),
+        ({"proxy_concurrency": 900}, "context concurrency_quota: leaves 79 free when 921 are reserved"),
         ({"bundle_platform": "x86"}, "context bundle_platform: must be lambda or host"),
     ],
 )

@@ -8,14 +8,13 @@ from typing import Any
 
 import pytest
 
+from infra.options import UNRESERVED_MIN, Options
 from tests.infra.conftest import Cloud
 from tests.infra.parts import listed
 
 FUNCTION = "AWS::Lambda::Function"
 EMPTYING = "CustomS3AutoDeleteObjectsCustomResourceProvider"
 QUOTA = 1_000
-UNRESERVED_MIN = 100
-"""Lambda keeps so many of an account's quota that no function may reserve."""
 
 
 def every_statement(cloud: Cloud) -> list[dict[str, Any]]:
@@ -106,7 +105,7 @@ def test_only_the_proxy_lives_on_what_nobody_reserved(dev: Cloud) -> None:
         if not name.startswith(EMPTYING)
     }
     assert [name for name, count in reserved.items() if not count and not name.startswith("Proxy")] == []
-    assert sum(reserved.values()) <= QUOTA - UNRESERVED_MIN
+    assert sum(reserved.values()) == Options().reserved <= QUOTA - UNRESERVED_MIN
 
 
 def test_an_account_that_can_reserve_nothing_can_deploy(lean: Cloud) -> None:

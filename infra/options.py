@@ -244,7 +244,7 @@ def _check_reservations(options: Options) -> None:
     if options.reserved and free < UNRESERVED_MIN:
         raise OptionInvalid(
             f"context concurrency_quota: leaves {free} free when {options.reserved} are reserved, and Lambda "
-            f"wants {UNRESERVED_MIN}; set proxy_concurrency, admin_concurrency and job_concurrency lower, or to 0"
+            f"wants {UNRESERVED_MIN}; set proxy_concurrency, admin_concurrency and job_concurrency lower"
         )
 
 

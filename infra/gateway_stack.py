@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import aws_cdk as cdk
 from aws_cdk import aws_lambda as lambda_
+from msgspec.structs import replace
 
 from farebox.compose.deployment import (
     OUTPUT_ADMIN_FUNCTION,

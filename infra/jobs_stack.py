@@ -4,8 +4,6 @@ the picture.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import aws_cdk as cdk
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
@@ -15,6 +13,7 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
 from aws_cdk import aws_sqs as sqs
+from msgspec.structs import replace
 
 from farebox.adapters.aws.tables import USAGE
 from farebox.compose.deployment import Deployment, deployment_environment

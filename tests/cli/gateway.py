@@ -9,11 +9,12 @@ import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import uvicorn
+from msgspec.structs import replace
 from typer.testing import CliRunner
 
 from farebox.adapters.local.store import DATABASE_FILE, LocalStore

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from datetime import timedelta
+
+from msgspec.structs import replace
 
 from farebox.domain.routing.breaker import FORGOTTEN_AFTER, Breaker, BreakerKey
 from tests.support.builders import NOON

@@ -1,9 +1,9 @@
 """What every store of keys does."""
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from farebox.domain.errors import ConfigInvalid, Conflict, NotFound
 from farebox.domain.identity import GatewayKey

@@ -2,10 +2,10 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from farebox.domain.budget import Budget, OnExhausted, Shortage, Standing, Touch
 from farebox.domain.errors import StoreFault

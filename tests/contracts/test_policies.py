@@ -1,10 +1,10 @@
 """What every store of the policy does."""
 
 import asyncio
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from farebox.domain.errors import ConfigInvalid, Conflict
 from farebox.domain.policy import build_policy

@@ -1,10 +1,10 @@
 """What every rate limiter does: all draws or none, never past a limit, members for as long as they stay."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from farebox.domain.budget.rate_limit import Draw, Level, LimitUnit, RateLimit
 from farebox.ports import RateLimiter

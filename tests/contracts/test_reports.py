@@ -1,9 +1,9 @@
 """What every store tells people about the ledger."""
 
-from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
 import pytest
+from msgspec.structs import replace
 
 from farebox.domain.budget import Budget, Standing
 from farebox.domain.errors import ConfigInvalid

@@ -2,10 +2,10 @@
 
 import asyncio
 import os
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from farebox.domain.routing.caching import CacheEntry
 from farebox.domain.usage import Iteration, Usage

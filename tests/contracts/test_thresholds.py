@@ -1,8 +1,9 @@
 """What every store of thresholds does: a crossing is decided once, and stays to be told until it was."""
 
 import asyncio
-from dataclasses import replace
 from datetime import timedelta
+
+from msgspec.structs import replace
 
 from farebox.domain.budget.alert import Crossing
 from farebox.domain.budget.limit import Unit
@@ -29,7 +30,7 @@ def a_crossing(threshold: int = 80, **changes: object) -> Crossing:
         at=NOON,
         label="alice",
     )
-    return replace(crossing, **changes)  # type: ignore[arg-type]  # fields of the crossing
+    return replace(crossing, **changes)
 
 
 async def test_a_crossing_is_decided_once_however_often_it_is_seen(wing: Wing) -> None:

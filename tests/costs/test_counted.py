@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
+
+from msgspec.structs import replace
 
 from farebox.adapters.aws.dynamodb.client import DynamoClient
 from farebox.adapters.aws.dynamodb.items import Items

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
 from genai_prices import types
 from genai_prices.data_snapshot import get_snapshot
+from msgspec.structs import replace
 
 from farebox.domain.usage import CostStatus, Usage
 from tests.domain.price_cases import BOOK, NOW, served, usd_per_mtok

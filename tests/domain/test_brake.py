@@ -1,9 +1,9 @@
 """A brake is budgets and rate limits on every session, until it is lifted for one."""
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from farebox.domain.budget import Budget, OnExhausted, Unit
 from farebox.domain.budget.brake import Brake, brake_and_cap, session_of
@@ -35,7 +35,7 @@ def budgets(**changes: object) -> list[Budget]:
         scope=a_scope(session="*", agent="*", workspace="platform"),
         limit=5 * USD,
     )
-    return [replace(each, **changes) for each in (usual, agent)]  # type: ignore[arg-type]  # fields of a budget
+    return [replace(each, **changes) for each in (usual, agent)]
 
 
 LIMITS = [
@@ -59,7 +59,7 @@ LIMITS = [
 
 def a_policy(**changes: object) -> Policy:
     policy = Policy(1, (), {}, {}, (a_budget(name="own"),), brakes=(BRAKE,))
-    return replace(policy, **changes)  # type: ignore[arg-type]  # fields of a policy
+    return replace(policy, **changes)
 
 
 def test_a_brake_is_budgets_on_sessions_and_agents_and_limits_on_pace_and_number() -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from fractions import Fraction
 
 import pytest
+from msgspec.structs import replace
 
 from farebox.domain.price import ListedModel, PriceOverride, Rates
 from farebox.domain.price.override import OverrideRow

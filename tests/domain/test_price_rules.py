@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from farebox.domain.price.rules import Bill, Line, bill
 from farebox.domain.usage import Iteration, Served, Usage

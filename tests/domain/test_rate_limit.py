@@ -1,11 +1,11 @@
 """How draws are counted: never more than the limit in any window, and free again a slot late at most."""
 
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from farebox.domain.budget.rate_limit import (
     PERIODS,

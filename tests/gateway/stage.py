@@ -11,10 +11,12 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+
+from msgspec.structs import replace
 
 from farebox.adapters.clouds.credentials import ProviderCredentials, sts_origin
 from farebox.adapters.local.event_bus import LocalEventBus

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from farebox.adapters.cache_entry import unpack
 from farebox.adapters.local.sql.cache import LocalResponseCache

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from farebox.domain.budget import Shortage, Standing, Unit
 from farebox.domain.plan import Quote
@@ -152,7 +153,7 @@ def test_a_shorter_answer_fits_exactly_and_one_token_more_would_not(
     budget = a_budget(limit=limit, unit=unit, clamp=True)
     option = an_option(budget)
     quote = a_quote(asked, runs)
-    option = replace(option, quote=quote)
+    option = dataclasses.replace(option, quote=quote)
     [touch] = held_touches(option, quote)
     standing = Standing(settled, held)
     if settled + held + touch.amount <= limit:

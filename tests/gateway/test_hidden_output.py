@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from farebox.gateway.charging.hidden_output import HiddenOutput
 from farebox.gateway.charging.meter import StreamMeter

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import timedelta
 from fractions import Fraction
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from farebox.adapters.price_data import PriceData
 from farebox.domain.budget import TOKEN_CLASSES, Budget, OnExhausted, Shortage, Standing, Touch
@@ -221,7 +222,7 @@ def test_a_refusal_is_final_exactly_when_returning_every_hold_would_not_help(
 def test_a_free_request_still_needs_a_limit_above_zero() -> None:
     free = Rates(0, 0, 0, 0, 0, 0, True)
     option = an_option(a_budget(), a_budget(tokens=5, count=("output",)), rates=free)
-    nothing = replace(option, quote=replace(QUOTE, output_tokens=0))
+    nothing = dataclasses.replace(option, quote=replace(QUOTE, output_tokens=0))
     assert [touch.amount for touch in held_touches(nothing, nothing.quote)] == [1, 1]
     assert [touch.amount for touch in requoted_touches(nothing, Usage())] == [1, 1]
 

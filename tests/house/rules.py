@@ -108,3 +108,17 @@ def _qualified(node: ast.expr, origins: dict[str, str]) -> str:
     if isinstance(node, ast.Attribute):
         return f"{_qualified(node.value, origins)}.{node.attr}"
     return origins.get(node.id, "") if isinstance(node, ast.Name) else ""
+
+
+def generated_values(source: str) -> list[str]:
+    """Find frozen dataclasses that hide no field: structs do the same and cost a tenth at each import."""
+    return [
+        node.name
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.ClassDef)
+        and any(
+            "dataclass(frozen" in (told := ast.unparse(each)) and "repr=" not in told
+            for each in node.decorator_list
+        )
+        and not any(hidden in ast.unparse(node) for hidden in ("repr=False", "init=False"))
+    ]

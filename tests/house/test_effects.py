@@ -35,6 +35,36 @@ def test_only_the_outermost_handlers_catch_everything() -> None:
     assert violations(rules.swallowed_exceptions, python_files(*PRODUCT), allowed=allowed) == []
 
 
+def test_values_on_the_way_of_a_request_are_made_without_compiling() -> None:
+    allowed = [
+        PACKAGE / "domain/errors.py",  # exceptions cannot be structs
+        PACKAGE / "compose/settings.py",
+        PACKAGE / "adapters/aws/tables.py",
+        *python_files(PACKAGE / "cli"),
+    ]
+    assert violations(rules.generated_values, python_files(PACKAGE), allowed=allowed) == []
+
+
+def test_a_frozen_dataclass_that_hides_nothing_is_found() -> None:
+    source = """
+@dataclass(frozen=True, slots=True)
+class Plain:
+    a: int
+
+@dataclass(frozen=True, slots=True)
+class Hiding:
+    secret: str = field(repr=False)
+
+@dataclass(eq=False)
+class Service:
+    plain: Plain
+
+class Value(Struct, frozen=True):
+    a: int
+"""
+    assert rules.generated_values(source) == ["Plain"]
+
+
 def test_an_import_in_a_method_is_found_once() -> None:
     source = """
 import os

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 from urllib.parse import unquote
 
 import pytest
+from msgspec.structs import replace
 
 from farebox.domain.config import CloudSettings, ProviderSpec
 from farebox.providers.base import COUNT_TOKENS, MESSAGES, Call, Signing
@@ -132,7 +134,7 @@ def test_without_the_option_the_role_may_do_nothing_there(name: str) -> None:
 
 
 def test_another_workspace_project_family_or_role_is_not_opened() -> None:
-    other = replace(EVERYTHING, anthropic_workspaces=("wrkspc_2",), mantle_projects=("other",))
+    other = dataclasses.replace(EVERYTHING, anthropic_workspaces=("wrkspc_2",), mantle_projects=("other",))
     assert refused(SPECS["Claude Platform on AWS"], other)
     assert refused(SPECS["mantle"], other)
     assert refused(BEDROCK, Options(bedrock_models=("amazon.nova-*",)))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from farebox.domain.budget.alert import Crossing, crossings
 from farebox.domain.errors import UpstreamTimeout, UpstreamUnreachable

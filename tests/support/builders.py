@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
+
+from msgspec.structs import replace
 
 from farebox.domain.budget import Budget, Scope, Touch, Unit
 from farebox.domain.identity import AdminKey, GatewayKey, key_hash, key_text

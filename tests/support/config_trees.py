@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from math import gcd
 
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from farebox.domain.routing.query import Query, read_path
 from farebox.domain.routing.query.terms import All, Any, Not, Path, PatternTest, Test

@@ -15,13 +15,14 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 
 import uvicorn
 import uvloop
+from msgspec.structs import replace
 
 from farebox.adapters.aws.tables import TableNames
 from farebox.adapters.clock import SystemClock, SystemRandomness

@@ -7,10 +7,10 @@ import ssl
 import subprocess
 from collections.abc import Sequence
 from contextlib import aclosing
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from farebox.domain.errors import PolicyRefused, UpstreamUnreachable
 from farebox.domain.routing.hosts import AddressRule

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from farebox.adapters.aws import audit
 from farebox.adapters.aws.dynamodb.actions import Action

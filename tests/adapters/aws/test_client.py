@@ -1,14 +1,16 @@
 """What the client does with answers: takes them, tries again within bounds, or says what happened."""
 
+import dataclasses
 import json
 import zlib
 from collections import deque
 from copy import copy
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Self
 
 import pytest
+from msgspec.structs import replace
 
 from farebox.adapters.aws.dynamodb.client import DynamoClient, Patience, Service
 from farebox.adapters.aws.dynamodb.credentials import RenewedCredentials, StaticCredentials
@@ -259,7 +261,7 @@ async def test_refused_credentials_are_renewed_once(code: str) -> None:
 
 async def test_credentials_are_renewed_before_they_expire() -> None:
     clock = FixedClock()
-    short = replace(FIRST, expires_at=NOON + timedelta(minutes=10))
+    short = dataclasses.replace(FIRST, expires_at=NOON + timedelta(minutes=10))
     source = RenewedCredentials(Source(short, SECOND), clock)
     assert await source.current() == short
     clock.advance(timedelta(minutes=4, seconds=59))
@@ -270,7 +272,7 @@ async def test_credentials_are_renewed_before_they_expire() -> None:
 
 async def test_old_credentials_serve_to_their_end_while_new_ones_cannot_be_had() -> None:
     clock = FixedClock()
-    short = replace(FIRST, expires_at=NOON + timedelta(minutes=10))
+    short = dataclasses.replace(FIRST, expires_at=NOON + timedelta(minutes=10))
     source = RenewedCredentials(Source(short, StoreFault("away"), StoreFault("away")), clock)
     await source.current()
     clock.advance(timedelta(minutes=9))

@@ -1,10 +1,10 @@
 """Many processes at once on one bucket: exactly what fits is granted, and nothing is lost."""
 
 import asyncio
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from farebox.adapters.aws.ledger.holds import LEASE_SHARDS
 from farebox.adapters.aws.store import DynamoStore

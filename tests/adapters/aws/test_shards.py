@@ -1,9 +1,9 @@
 """A bucket where everybody meets is kept in shards, and nobody but the store can tell."""
 
 import asyncio
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from farebox.adapters.aws.ledger.buckets.keys import BucketKey, is_wide
 from farebox.adapters.aws.store import DynamoStore

@@ -1,8 +1,9 @@
 """What one request costs in write units, as docs/ledger-dynamodb.md says it does."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from farebox.adapters.aws.dynamodb.client import DynamoClient
 from farebox.adapters.aws.dynamodb.items import Items

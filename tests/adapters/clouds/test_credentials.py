@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from datetime import datetime, timedelta
 from urllib.parse import parse_qs
 
 import pytest
+from msgspec.structs import replace
 
 from farebox.adapters.aws.dynamodb.credentials import StaticCredentials
 from farebox.adapters.clouds.credentials import ProviderCredentials, sts_origin

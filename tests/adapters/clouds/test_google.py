@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -13,6 +13,7 @@ import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as BotoCredentials
+from msgspec.structs import replace
 
 from farebox.adapters.aws.dynamodb.credentials import StaticCredentials
 from farebox.adapters.clouds.credentials import ProviderCredentials, sts_origin
@@ -220,7 +221,7 @@ async def test_aws_says_who_we_are_and_google_gives_a_token_for_it() -> None:
 
 @pytest.mark.parametrize("session", ["session/+=of ours", None])
 def test_the_subject_token_is_signed_as_botocore_and_googles_library_sign(session: str | None) -> None:
-    credentials = replace(OWN, session_token=session)
+    credentials = dataclasses.replace(OWN, session_token=session)
     token = subject_token(AUDIENCE, credentials, "us-east-1", datetime(2026, 11, 28, 9, 5, 7, tzinfo=UTC))
     subject = json.loads(unquote(token))
     told = {each["key"]: each["value"] for each in subject["headers"]}

@@ -4,10 +4,10 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from farebox.adapters.local.process import ProcessToken, is_known_dead, this_process, token_of
 from farebox.domain.budget import Standing

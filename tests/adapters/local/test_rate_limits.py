@@ -2,8 +2,9 @@
 
 import asyncio
 from contextlib import ExitStack, closing
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from farebox.adapters.local.rate_limits import LocalRateLimits
 from farebox.domain.budget.rate_limit import Draw

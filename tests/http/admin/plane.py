@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx2
+from msgspec.structs import replace
 
 from farebox.adapters.local.keys import LocalKeys
 from farebox.adapters.local.sql.spending import LocalSpendingHistory

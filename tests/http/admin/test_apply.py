@@ -1,11 +1,11 @@
 """Apply: all of a document or nothing of it, keys included."""
 
 import asyncio
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from msgspec.structs import replace
 
 from farebox.domain.errors import Conflict
 from farebox.domain.identity import key_hash

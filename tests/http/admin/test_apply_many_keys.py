@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from msgspec.structs import replace
 
 from farebox.domain.errors import StoreFault
 from farebox.http.admin.apply import KEYS_AT_ONCE, KEYS_WITHIN_MS, Applied, apply_document

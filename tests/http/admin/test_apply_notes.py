@@ -1,9 +1,9 @@
 """What an apply says beside its changes."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from farebox.http.admin.apply import apply_document
 from farebox.http.admin.ports import DEPLOYED_CREDENTIALS

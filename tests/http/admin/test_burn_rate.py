@@ -1,9 +1,10 @@
 """How fast budgets are spent, when they will be empty, and what went beyond their holds."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
+
+from msgspec.structs import replace
 
 from farebox.domain.budget import Touch
 from farebox.domain.money import PICODOLLARS_PER_USD

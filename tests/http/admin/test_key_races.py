@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import Any
 
 import httpx2
 import pytest
+from msgspec.structs import replace
 
 from farebox.domain.policy import WORKSPACE
 from farebox.http.admin.app import build_admin_app

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from farebox.adapters.local.store import LocalStore
 from farebox.adapters.local.thresholds import LocalThresholds
@@ -15,8 +16,7 @@ from farebox.ports import Clock, EventBus
 from farebox.wire.http import Transport
 
 
-@dataclass(frozen=True, slots=True)
-class LocalAlerts:
+class LocalAlerts(Struct, frozen=True):
     """Both listen to the event bus; `run` does their work behind it."""
 
     watch: ThresholdWatch

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, fields
+
+from msgspec import Struct
 
 from farebox.adapters.aws.tables import TableNames
 from farebox.domain.errors import ConfigInvalid
@@ -36,8 +38,7 @@ _VARIABLES = {
 DEAD_LETTERS_VARIABLE = "FAREBOX_DEAD_LETTER_QUEUES"
 
 
-@dataclass(frozen=True, slots=True)
-class Deployment:
+class Deployment(Struct, frozen=True):
     """One stage in one account. A function that does not need a part is not told it.
 
     `secret_prefix` is what names of provider credentials in Secrets Manager begin with; `dead_letter_queues`

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from farebox.compose.settings import Settings
 from farebox.domain.price import PriceBook
@@ -36,8 +37,7 @@ from farebox.providers.registry import Providers
 from farebox.wire.http import Timeouts, Transport
 
 
-@dataclass(frozen=True, slots=True)
-class GatewayPorts:
+class GatewayPorts(Struct, frozen=True):
     """What a gateway needs of the world."""
 
     keys: Keys
@@ -53,8 +53,7 @@ class GatewayPorts:
     cache: ResponseCache | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class WiredGateway:
+class WiredGateway(Struct, frozen=True):
     """The pipeline, and what has to run behind its requests: leases, the backlog, and the cache that answers
     are put into.
     """

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+
+from msgspec import Struct
 
 from farebox.adapters.clock import SystemClock, SystemRandomness
 from farebox.adapters.clouds.aws_profile import own_credentials
@@ -35,8 +36,7 @@ from farebox.ports import Randomness
 from farebox.wire.http1 import Http1Transport
 
 
-@dataclass(frozen=True, slots=True)
-class LocalGateway:
+class LocalGateway(Struct, frozen=True):
     """One laptop process, wired. `close` ends what `open_local` began."""
 
     store: LocalStore

@@ -8,6 +8,8 @@ from dataclasses import dataclass, fields
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
+from msgspec import Struct
+
 from farebox.domain.errors import ConfigInvalid
 from farebox.domain.routing.caching import MAX_AGE_S_DEFAULT, MAX_AGE_S_MAX
 from farebox.domain.routing.hosts import pattern_fault
@@ -44,8 +46,7 @@ class Settings:
         return "Settings(...)"
 
 
-@dataclass(frozen=True, slots=True)
-class Variable:
+class Variable(Struct, frozen=True):
     """How one variable is read, and what it means. Raises `ValueError` in `read`."""
 
     read: Callable[[str], object]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Set
-from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from fnmatch import fnmatchcase
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from farebox.domain.budget import Budget, OnExhausted
 from farebox.domain.budget.brake import Brake
@@ -102,8 +104,7 @@ TYPES_OF_PORTKEY: Mapping[str, str] = {
 """What Portkey calls types of providers, where we say it otherwise."""
 
 
-@dataclass(frozen=True, slots=True)
-class CloudSettings:
+class CloudSettings(Struct, frozen=True):
     """What the clouds need besides. Each provider type knows which of these it has; see docs/providers.md.
 
     `model_ids` says what a model is called there, such as the ARN of an application inference profile, by its
@@ -125,8 +126,7 @@ class CloudSettings:
     pass_betas: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class ProviderSpec:
+class ProviderSpec(Struct, frozen=True):
     """One upstream as configured. `credential` is a reference such as 'env:NAME', never a secret.
 
     `prices` is what was negotiated over the list. `is_host_chosen` says that `base_url` is a `custom_host` of
@@ -178,7 +178,7 @@ class ProviderSpec:
 
 def read_cloud(document: Mapping[str, object]) -> CloudSettings:
     """Read what a provider's checked document says of its cloud."""
-    found = {each.name: document[each.name] for each in fields(CloudSettings) if each.name in document}
+    found = {name: document[name] for name in CloudSettings.__struct_fields__ if name in document}
     plain = {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
     return CloudSettings(**plain)  # type: ignore[arg-type]  # it was checked when it was written
 
@@ -205,8 +205,7 @@ def cloud_fault(kind: str, named: Set[str], *, region: str | None, credential: s
     return None
 
 
-@dataclass(frozen=True, slots=True)
-class Workspace:
+class Workspace(Struct, frozen=True):
     """A tenant: its default config and what it may reach. No `providers` or `models` mean no narrowing;
     `custom_hosts` are those that callers may name themselves, so none means none.
     """
@@ -219,8 +218,7 @@ class Workspace:
     custom_hosts: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(Struct, frozen=True):
     """Everything that decides a request, as of one version. Providers and budgets keep the file's order.
 
     `lifts` says until when no brake stops a session.
@@ -263,8 +261,7 @@ class Policy:
         return next((spec for spec in self.providers if spec.slug == slug), None)
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(Struct, frozen=True):
     """One provider to try, and the model it is asked for, as the caller writes it."""
 
     provider: ProviderSpec

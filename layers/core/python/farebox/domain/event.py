@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeAlias
+
+from msgspec import Struct
 
 from farebox.domain.budget.alert import Crossing
 from farebox.domain.record import RequestRecord
 from farebox.domain.routing.breaker import BreakerKey, BreakerState
 
 
-@dataclass(frozen=True, slots=True)
-class RequestFinished:
+class RequestFinished(Struct, frozen=True):
     """A request ended and was booked, whatever its outcome.
 
     `exhausted_budget` names the budget that cut it, or that refused it for want of what is left.
@@ -22,15 +22,13 @@ class RequestFinished:
     exhausted_budget: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class BudgetThresholdCrossed:
+class BudgetThresholdCrossed(Struct, frozen=True):
     """A bucket reached a threshold of its limit, and nobody had decided so before."""
 
     crossing: Crossing
 
 
-@dataclass(frozen=True, slots=True)
-class BreakerMoved:
+class BreakerMoved(Struct, frozen=True):
     """A circuit breaker opened, opened again after a probe, or closed."""
 
     key: BreakerKey

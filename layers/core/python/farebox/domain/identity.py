@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from datetime import datetime
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from farebox.domain.errors import Conflict
 
@@ -20,8 +22,7 @@ _CHECKSUM_LENGTH = 6  # 62**6 > 2**32
 _SHOWN_LENGTH = 6
 
 
-@dataclass(frozen=True, slots=True)
-class GatewayKey:
+class GatewayKey(Struct, frozen=True):
     """What is stored of a key. The secret itself is shown once and never kept.
 
     `shown` is the visible beginning, such as 'fb-3kTz9Q'. Empty `models` or `providers` mean no narrowing.
@@ -46,8 +47,7 @@ class GatewayKey:
         return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
 
 
-@dataclass(frozen=True, slots=True)
-class AdminKey:
+class AdminKey(Struct, frozen=True):
     """A key of the admin plane. It never opens the data plane, and a gateway key never opens the admin
     plane.
     """

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from msgspec import Struct
+
 from farebox.domain.budget import Touch
 from farebox.domain.budget.rate_limit import Draw
 from farebox.domain.config import Target
@@ -18,8 +20,7 @@ from farebox.domain.routing.tree import Leaf, Node
 from farebox.domain.routing.walk import Chooser
 
 
-@dataclass(frozen=True, slots=True)
-class CallerCredential:
+class CallerCredential(Struct, frozen=True):
     """The caller's own provider credential as it came: a header and its value. Never stored, never logged."""
 
     header: bytes
@@ -34,8 +35,7 @@ class CallerCredential:
         return b"sk-ant-oat" in self.value
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(Struct, frozen=True):
     """Who sent the request, once the gateway key was accepted."""
 
     key: GatewayKey
@@ -46,8 +46,7 @@ class Caller:
     trace_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Quote:
+class Quote(Struct, frozen=True):
     """What a request may use, before it is sent. Tokens.
 
     `output_tokens` is what is held at first: a slice when the answer can be cut, so `in_slices`, else
@@ -69,8 +68,7 @@ class Quote:
     thinking_tokens: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Conversation:
+class Conversation(Struct, frozen=True):
     """What a request's input is recognised by when it comes again, longer.
 
     `key` is gateway key, session, agent and model; the prefix is all messages but the last one.
@@ -106,8 +104,7 @@ class Option:
     lowered_to: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """Immutable. `tree` and `chooser` say in which order targets are tried, and `option_of` gives what one of
     them means for this request, as of one policy; it raises a `Refusal` where key, workspace or provider do
     not admit it. `model` is as asked for, without the provider's name. `may_override` says that the caller

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from itertools import zip_longest
 from typing import Protocol, TypeGuard, TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from farebox.domain.budget import TOKEN_CLASSES, Budget, OnExhausted, Raise, Scope, Unit
 from farebox.domain.budget.brake import Brake
@@ -86,8 +88,7 @@ class Stored(Protocol):
 StoredType = TypeVar("StoredType", bound=Stored)
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(Struct, frozen=True):
     """One entry of a policy document: the validated JSON object, and where it stands among its kind.
 
     A gateway key is named 'workspace/name', since key names are unique per workspace.
@@ -110,8 +111,7 @@ class Action(StrEnum):
     REPLACED = "replaced"
 
 
-@dataclass(frozen=True, slots=True)
-class FieldChange:
+class FieldChange(Struct, frozen=True):
     """`path` is within the piece, such as 'scope.workspace'; None stands for a field that is not there."""
 
     path: str
@@ -119,8 +119,7 @@ class FieldChange:
     after: object
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Struct, frozen=True):
     """What becomes of one piece, field by field."""
 
     kind: str
@@ -129,8 +128,7 @@ class Change:
     fields: tuple[FieldChange, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Changes:
+class Changes(Struct, frozen=True):
     """A document against the store: `changes` for people, `writes` and `deletes` for the store."""
 
     changes: tuple[Change, ...]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from farebox.domain.budget import Budget, Subject, Touch, Unit, added_up, subject_of, touches
 from farebox.domain.routing.caching import CacheStatus
@@ -45,8 +47,7 @@ class Billing(StrEnum):
     SUBSCRIPTION = "subscription"
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(Struct, frozen=True):
     """One try at one target. `status` is None when no answer came; `option_path` is where in the config the
     target stands; `reason` says why what came was no answer.
     """
@@ -64,8 +65,7 @@ class Attempt:
     reason: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class RequestRecord:
+class RequestRecord(Struct, frozen=True):
     """One ledger row. Costs are sums over the attempts; `cost_picodollars` is None when any attempt is
     unpriced.
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
+from msgspec import Struct, field
 
-@dataclass(frozen=True, slots=True)
-class Iteration:
+
+class Iteration(Struct, frozen=True):
     """One entry of Anthropic's `usage.iterations`: a sampling step inside, or beside, the top-level counters.
 
     `type` is `message`, `compaction`, `advisor_message` or `fallback_message`; other types stay as they came.
@@ -24,8 +24,7 @@ class Iteration:
     output_tokens: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(Struct, frozen=True):
     """One usage object in Anthropic's terms, whatever its provider's format was. The counters are disjoint.
 
     `unmetered` names counters that came with tokens and have no price here, and `unmetered_tokens` adds them
@@ -98,8 +97,7 @@ def used_tokens(classes: Iterable[str], usage: Usage) -> int:
     return sum(by_class[name] for name in set(classes))
 
 
-@dataclass(frozen=True, slots=True)
-class Served:
+class Served(Struct, frozen=True):
     """Everything that the price of one attempt depends on, and nothing else.
 
     `provider` is a provider type (`anthropic`, `bedrock`, `vertex`, ...) or a vendor of the imported tables.
@@ -132,8 +130,7 @@ class CostStatus(StrEnum):
     UNPRICED = "unpriced"
 
 
-@dataclass(frozen=True, slots=True)
-class Cost:
+class Cost(Struct, frozen=True):
     """What one attempt costs, in picodollars.
 
     `picodollars` is None exactly when `status` is `unpriced`; `charged_picodollars` is what budgets count

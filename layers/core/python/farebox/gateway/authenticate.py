@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 
 import msgspec
+from msgspec.structs import replace
 
 from farebox.domain.errors import KeyRefused, RequestMalformed
 from farebox.domain.identity import GATEWAY_KEY_PREFIX, GatewayKey, is_key_text, key_hash

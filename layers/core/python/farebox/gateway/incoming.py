@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from farebox.wire.headers import find
 from farebox.wire.http import Headers
@@ -15,8 +16,7 @@ RETRIES_EXHAUSTED = -1
 """What is told in the place of a number of retries where all of them failed."""
 
 
-@dataclass(slots=True)
-class Handling:
+class Handling(Struct):
     """How a request is being handled, as far as it has come. Every answer tells it, refusals too."""
 
     provider: str | None = None
@@ -42,8 +42,7 @@ class Handling:
         ]
 
 
-@dataclass(frozen=True, slots=True)
-class IncomingRequest:
+class IncomingRequest(Struct, frozen=True):
     """`operation` is messages or count_tokens, `api` what the client speaks. `read_body` reads it once and
     raises `BodyTooLarge`.
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from farebox.domain.budget.brake import brake_and_cap, session_of
 from farebox.domain.budget.rate_limit import AGENT_REMEMBERED, Draw, Level, LimitUnit, shortest
@@ -35,8 +37,7 @@ RENEWALS_PER_LEASE = 3
 _log = logging.getLogger("farebox.limit")
 
 
-@dataclass(frozen=True, slots=True)
-class Admission:
+class Admission(Struct, frozen=True):
     """What one request has drawn: the draws by the moment of each step. `levels` are where the limits of its
     present target stood; `headers` tell the client what is left.
     """

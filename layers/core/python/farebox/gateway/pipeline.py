@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from contextlib import aclosing
-from dataclasses import dataclass, replace
 from functools import partial
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from farebox.domain.config import Policy
 from farebox.domain.errors import CredentialUnavailable, Refusal, UpstreamCut
@@ -37,8 +39,7 @@ from farebox.wire.limit_headers import with_limits
 from farebox.wire.messages import MessagesHead, read_head
 
 
-@dataclass(frozen=True, slots=True)
-class Gateway:
+class Gateway(Struct, frozen=True):
     """Everything one request needs, wired once per process by `compose`."""
 
     keys: Keys

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass
 from datetime import timedelta
+
+from msgspec import Struct
 
 from farebox.domain.budget import Shortage
 from farebox.domain.budget.brake import brake_and_cap, session_of
@@ -26,8 +27,7 @@ CLAMPS_MAX = 8
 """How often a request is made shorter: each budget may ask for it, and others draw on them meanwhile."""
 
 
-@dataclass(frozen=True, slots=True)
-class HoldTerms:
+class HoldTerms(Struct, frozen=True):
     """How long a hold lives without renewal, and how long a request waits for others to give theirs back."""
 
     lease_ms: int = 60_000

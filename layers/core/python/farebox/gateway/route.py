@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from farebox.domain.errors import FareboxError, Refusal
 from farebox.domain.plan import Option, Plan
@@ -22,8 +23,7 @@ from farebox.providers.base import Call
 from farebox.wire.http import HttpAnswer
 
 
-@dataclass(frozen=True, slots=True)
-class Trying:
+class Trying(Struct, frozen=True):
     """What it takes to try, wired once per process."""
 
     sender: Sender

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import msgspec
+from msgspec import Struct
 
 from farebox.domain.errors import BudgetExhausted, StoreFault, UpstreamCut, UpstreamFault
 from farebox.domain.event import RequestFinished
@@ -37,8 +37,7 @@ STATUS_CLIENT_GONE = 499
 _log = logging.getLogger("farebox.settle")
 
 
-@dataclass(frozen=True, slots=True)
-class Settler:
+class Settler(Struct, frozen=True):
     """Ends requests. `status_of` gives the HTTP status that an exception is answered with."""
 
     ledger: Ledger

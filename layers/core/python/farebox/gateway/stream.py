@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 
 import msgspec
+from msgspec import Struct
 
 from farebox.domain.budget import Shortage
 from farebox.domain.errors import StoreFault, UpstreamCut, UpstreamFault, UpstreamTimeout
@@ -26,8 +26,7 @@ Write = Callable[[bytes], bool]
 """Writes to the client without waiting; False, and nothing is written, where it would have to wait."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """What the client gets: a head and either a whole body or a stream."""
 
     status: int

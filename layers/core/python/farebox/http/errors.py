@@ -6,9 +6,8 @@ once after a single request; a 401, 5xx or 429 without `x-should-retry: false` i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import msgspec
+from msgspec import Struct
 
 from farebox.domain import errors
 from farebox.wire.http import Headers
@@ -16,8 +15,7 @@ from farebox.wire.http import Headers
 NO_RETRY: Headers = [(b"x-should-retry", b"false")]
 
 
-@dataclass(frozen=True, slots=True)
-class _Rule:
+class _Rule(Struct, frozen=True):
     status: int
     type: str
     is_final: bool
@@ -51,8 +49,7 @@ _UNEXPECTED_MESSAGE = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class ErrorAnswer:
+class ErrorAnswer(Struct, frozen=True):
     """How an error is told. `path` is the field of a document that is to blame."""
 
     status: int

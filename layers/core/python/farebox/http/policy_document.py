@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Annotated, TypeVar
 
+from msgspec import Struct
 from pydantic import BeforeValidator, Field, ValidationError
 
 from farebox.domain.config import CALLER_CREDENTIAL
@@ -81,8 +81,7 @@ class PolicyFile(Section):
     brakes: list[BrakeSection] = Field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
-class PolicyDocument:
+class PolicyDocument(Struct, frozen=True):
     """A document that is sound in itself; `places` says where in it each piece stands."""
 
     pieces: tuple[Piece, ...]

@@ -6,12 +6,12 @@ Source: CloudWatch user guide, "Embedded metric format specification", read 2026
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import TypeAlias
 
 import msgspec
+from msgspec import Struct
 
 from farebox.domain.event import BreakerMoved, Event, RequestFinished
 from farebox.domain.money import PICODOLLARS_PER_USD
@@ -94,8 +94,7 @@ JOB_UNITS: Mapping[str, str] = dict.fromkeys(
 JOB_DIRECTIVES: Directives = ((("stage", "job"), tuple(JOB_UNITS)),)
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
+class Told(Struct, frozen=True):
     """What one line says: text by dimension, numbers by metric."""
 
     dimensions: Mapping[str, str]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from farebox.jobs.relay import row_ids
 
@@ -21,8 +21,7 @@ _log = logging.getLogger("farebox.jobs")
 _envelope = msgspec.json.Decoder(_Envelope).decode
 
 
-@dataclass(frozen=True, slots=True)
-class Inbox:
+class Inbox(Struct, frozen=True):
     """Ids of ledger rows by the message's own id, and the messages that could not be read, with why."""
 
     rows: Mapping[str, Sequence[str]]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import TypeAlias
 
 import msgspec
+from msgspec import Struct
 
 from farebox.domain.budget import Unit
 from farebox.domain.budget.alert import Crossing
@@ -79,8 +79,7 @@ class Notifier:
             self._queue.put_nowait(crossing)
 
 
-@dataclass(frozen=True, slots=True)
-class CrossingLog:
+class CrossingLog(Struct, frozen=True):
     """Writes one JSON line a crossing to `write`, which gets it without its end."""
 
     write: Callable[[str], None]

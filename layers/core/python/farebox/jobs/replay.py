@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
+
+from msgspec import Struct
 
 from farebox.domain.errors import StoreFault
 from farebox.jobs.relay import replay_announcement
@@ -17,16 +18,14 @@ PAGE = 2_000
 """Rows that one call sends, so that it ends long before whoever asked gives up."""
 
 
-@dataclass(frozen=True, slots=True)
-class Replayed:
+class Replayed(Struct, frozen=True):
     """How many rows were sent again, and where to go on."""
 
     rows: int
     next: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Replayer:
+class Replayer(Struct, frozen=True):
     """Sends again whatever there is; those that count know what they have."""
 
     ledger_rows: LedgerRows

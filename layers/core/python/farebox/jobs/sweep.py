@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from farebox.domain.budget import Touch
 from farebox.domain.errors import StoreFault
@@ -20,8 +21,7 @@ FAULTS_MAX = 5
 _log = logging.getLogger("farebox.sweep")
 
 
-@dataclass(frozen=True, slots=True)
-class Sweeper:
+class Sweeper(Struct, frozen=True):
     """Runs as a timer on a laptop. Two sweepers at once book a hold once: settling is idempotent."""
 
     ledger: Ledger

@@ -5,9 +5,10 @@ adapters/aws too.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, Protocol, TypeVar
+
+from msgspec import Struct
 
 from farebox.domain.budget import Budget, Shortage, Standing, Touch
 from farebox.domain.budget.alert import Crossing
@@ -66,8 +67,7 @@ class Credentials(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True)
-class Page(Generic[Row]):
+class Page(Struct, Generic[Row], frozen=True):
     """One page of a list; `next` is an opaque cursor or None at the end."""
 
     rows: Sequence[Row]
@@ -137,8 +137,7 @@ class Keys(Protocol):
         """List admin keys by name, revoked ones included."""
 
 
-@dataclass(frozen=True, slots=True)
-class AuditEntry:
+class AuditEntry(Struct, frozen=True):
     """One change by an administrator: documents before and after, None for what was not there. No secret is
     in them.
 
@@ -155,8 +154,7 @@ class AuditEntry:
     after: Mapping[str, object] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Resource:
+class Resource(Struct, frozen=True):
     """One piece of policy as stored: `kind` is provider, workspace, config, budget, raise, rate_limit or
     setting.
 
@@ -199,8 +197,7 @@ class Policies(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True)
-class Hold:
+class Hold(Struct, frozen=True):
     """What one open request keeps back. `touches` carry the amounts; blocking budgets only.
 
     `draft` is the record as it would be if the process died now: the sweeper books it.
@@ -247,8 +244,7 @@ class Ledger(Protocol):
         """Give open holds whose lease has run out, and those of processes that are known to be gone."""
 
 
-@dataclass(frozen=True, slots=True)
-class BucketStanding:
+class BucketStanding(Struct, frozen=True):
     """One bucket for a report."""
 
     budget: Budget
@@ -258,8 +254,7 @@ class BucketStanding:
     is_exhausted: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class UsageRow:
+class UsageRow(Struct, frozen=True):
     """Sums over ledger rows. `group` is the value grouped by, None where rows lack it. `cache_hits` are
     requests answered from the cache, and `saved_picodollars` what those answers cost when they were new.
     """
@@ -362,8 +357,7 @@ class SpendingHistory(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True)
-class Drawn:
+class Drawn(Struct, frozen=True):
     """A bucket as it stands, by the names of the ledger's row. `marked_limit` is the limit up to which it is
     closed.
     """

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
+
+from msgspec import Struct
 
 from farebox.domain.record import RequestRecord
 from farebox.ports import Page
 
 
-@dataclass(frozen=True, slots=True)
-class LedgerRow:
+class LedgerRow(Struct, frozen=True):
     """A row of one request as it stands in the ledger. `replaces` is the record of the swept row that a
     correction takes the place of.
     """
@@ -34,8 +34,7 @@ class LedgerRows(Protocol):
         """Give the ids of the rows from `since` up to, not including, `until`, oldest first."""
 
 
-@dataclass(frozen=True, slots=True)
-class Counted:
+class Counted(Struct, frozen=True):
     """The ids of rows that were added now, and of those that could not be. The others were added before."""
 
     new: frozenset[str] = frozenset()
@@ -49,8 +48,7 @@ class Rollups(Protocol):
         """Add each row to its sums once, whoever brings it, in whatever order and however often."""
 
 
-@dataclass(frozen=True, slots=True)
-class Announcement:
+class Announcement(Struct, frozen=True):
     """A fact for whoever listens outside the process: its kind, and a document without secrets or prompts."""
 
     kind: str
@@ -65,8 +63,7 @@ class Announcer(Protocol):
         """Hand them on in order; give the places of those that were not taken."""
 
 
-@dataclass(frozen=True, slots=True)
-class Alert:
+class Alert(Struct, frozen=True):
     """Words for people. `kind` is budget_threshold, budget_exhausted, runaway, unpriced or dead_letters."""
 
     kind: str

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 from farebox.domain.config import ProviderSpec
 from farebox.domain.errors import ConfigInvalid
@@ -20,8 +21,7 @@ COUNT_TOKENS = "count_tokens"
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Struct, frozen=True):
     """A client's request on its way out. `headers` and `body` are as they came; `model` is set when it must
     be rewritten.
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from farebox.domain.config import ProviderSpec
 from farebox.domain.errors import PolicyRefused, UpstreamStatusUnusable
@@ -29,8 +31,7 @@ PROVIDERS: Mapping[str, Provider] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Providers:
+class Providers(Struct, frozen=True):
     """The providers of one process. `transports` has the kinds that are not reached over HTTP."""
 
     http: Transport

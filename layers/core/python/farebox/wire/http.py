@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
+
+from msgspec import Struct
 
 from farebox.domain.errors import UpstreamCut
 
@@ -12,8 +13,7 @@ Headers = list[tuple[bytes, bytes]]
 """In wire order. Names are lower case, values have no surrounding white space; both are latin-1 bytes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(Struct, frozen=True):
     """Where a connection goes. `scheme` is 'http' or 'https'. One that `is_chosen` was named by a config or a
     caller, not by the provider's own settings: only addresses that anybody may be sent to will do.
     """
@@ -24,8 +24,7 @@ class Origin:
     is_chosen: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Timeouts:
+class Timeouts(Struct, frozen=True):
     """Each bounds one kind of waiting; `total_ms` runs from the moment the request is sent."""
 
     connect_ms: int = 10_000
@@ -34,8 +33,7 @@ class Timeouts:
     total_ms: int = 1_800_000
 
 
-@dataclass(frozen=True, slots=True)
-class HttpRequest:
+class HttpRequest(Struct, frozen=True):
     """`target` is path and query as sent. The transport adds host and content-length, nothing else."""
 
     method: bytes

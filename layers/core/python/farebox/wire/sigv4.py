@@ -8,9 +8,12 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from urllib.parse import quote
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from farebox.wire.http import Headers, HttpRequest
 from farebox.wire.http1.request import host_header
@@ -43,8 +46,7 @@ class AwsCredentials:
     expires_at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class SigningScope:
+class SigningScope(Struct, frozen=True):
     """What a signature is good for beside its day."""
 
     region: str

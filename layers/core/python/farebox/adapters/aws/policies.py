@@ -10,10 +10,11 @@ import asyncio
 import logging
 import zlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
 from typing import cast
 
 import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
 
 from farebox.adapters.aws import audit
 from farebox.adapters.aws.dynamodb.actions import Action, Key, delete, put
@@ -49,8 +50,7 @@ _encode = msgspec.json.Encoder().encode
 _resources = msgspec.json.Decoder(list[Resource]).decode
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(Struct, frozen=True):
     """The policy as it was read. `name` is of its parts; `parts` counts those beside the head."""
 
     version: int = 0

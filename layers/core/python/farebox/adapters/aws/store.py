@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from farebox.adapters.aws.dynamodb.client import DynamoClient
 from farebox.adapters.aws.dynamodb.items import Items
@@ -26,8 +26,7 @@ from farebox.adapters.aws.tables import TableNames
 from farebox.ports import Clock
 
 
-@dataclass(frozen=True, slots=True)
-class DynamoStore:
+class DynamoStore(Struct, frozen=True):
     """Fills the ports of the store."""
 
     keys: DynamoKeys

@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True)
-class Index:
+
+class Index(Struct, frozen=True):
     """A global secondary index, sparse where items lack its keys.
 
     `includes` are the attributes that it has beside keys.
@@ -24,8 +25,7 @@ class Index:
     includes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(Struct, frozen=True):
     """One table. `stream` asks for new images of what was written; partition keys are strings.
 
     `expires` says that items may name, in `EXPIRES_AT`, the second after which DynamoDB may drop them. It

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
+from msgspec import Struct
 
 from farebox.adapters.clouds.tokens import AccessToken, AccessTokens
 from farebox.domain.errors import ConfigInvalid, StoreFault, UpstreamFault
@@ -46,8 +46,7 @@ _given = msgspec.json.Decoder(_Given, strict=False).decode
 _refused = msgspec.json.Decoder(_Refused).decode
 
 
-@dataclass(frozen=True, slots=True)
-class Application:
+class Application(Struct, frozen=True):
     """Who asks: an application that is registered in a tenant."""
 
     tenant_id: str

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 _PROC = Path("/proc")
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessToken:
+class ProcessToken(Struct, frozen=True):
     """One process on one machine since one boot. `started` tells it from a later one of the same number."""
 
     machine: str

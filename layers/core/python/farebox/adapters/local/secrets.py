@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from farebox.adapters.secret_text import one_line
 from farebox.domain.errors import ConfigInvalid
@@ -12,8 +13,7 @@ from farebox.domain.errors import ConfigInvalid
 MAX_SECRET_BYTES = 65_536
 
 
-@dataclass(frozen=True, slots=True)
-class _Read:
+class _Read(Struct, frozen=True):
     """A file's secret, and what the file looked like when it was read."""
 
     stamp: tuple[int, int, int]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import sqlite3
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from farebox.adapters.local.keys import LocalKeys
 from farebox.adapters.local.ledger import LocalLedger
@@ -24,8 +25,7 @@ DATABASE_FILE = "farebox.db"
 """Its name in the data directory."""
 
 
-@dataclass(frozen=True, slots=True)
-class LocalStore:
+class LocalStore(Struct, frozen=True):
     """Keys, policies, ledger, reports, cached answers and circuit breakers of one database file."""
 
     database: Database

@@ -7,7 +7,8 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from farebox.adapters.aws.services.secrets import ManagedSecrets
 from farebox.adapters.clouds.credentials import ProviderCredentials, sts_origin
@@ -28,8 +29,7 @@ from farebox.jobs.request_log import RequestLog
 _log = logging.getLogger("farebox.proxy")
 
 
-@dataclass(frozen=True, slots=True)
-class Proxy:
+class Proxy(Struct, frozen=True):
     """The gateway of one environment, as an ASGI app that leaves nothing to be done behind a request: the
     environment is frozen when it returns.
     """

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 from farebox.adapters.aws.dynamodb.client import DynamoClient, Service
 from farebox.adapters.aws.dynamodb.credentials import CredentialSource
@@ -20,8 +21,7 @@ from farebox.wire.http import Origin
 from farebox.wire.http1 import Http1Transport
 
 
-@dataclass(frozen=True, slots=True)
-class AwsStore:
+class AwsStore(Struct, frozen=True):
     """The deployment's tables as one function sees them, and what it takes to reach other services."""
 
     store: DynamoStore

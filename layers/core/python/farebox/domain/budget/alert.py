@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
+
+from msgspec import Struct
 
 from farebox.domain.budget.limit import Budget, Unit
 from farebox.domain.budget.window import Window
@@ -12,8 +13,7 @@ from farebox.domain.money import usd_exact_text
 EXHAUSTED = 100
 
 
-@dataclass(frozen=True, slots=True)
-class Crossing:
+class Crossing(Struct, frozen=True):
     """A bucket has reached `threshold` percent of a limit, in one window.
 
     Decided once for each `identity`: a raised limit is another one, and so is the next window. `settled` is

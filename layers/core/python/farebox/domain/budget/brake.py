@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 from farebox.domain.budget.limit import Budget, Unit
 from farebox.domain.budget.rate_limit import LimitUnit, RateLimit
@@ -29,8 +30,7 @@ class Cap(StrEnum):
     AGENTS = "agents_per_session"
 
 
-@dataclass(frozen=True, slots=True)
-class Brake:
+class Brake(Struct, frozen=True):
     """The caps that are not None are in force. Money is picodollars, counted over a session's whole life."""
 
     name: str

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+
+from msgspec import Struct
 
 from farebox.domain.budget.limit import Budget
 from farebox.domain.budget.window import Window
@@ -18,8 +19,7 @@ _SECOND = timedelta(seconds=1)
 _MICROSECOND = timedelta(microseconds=1)
 
 
-@dataclass(frozen=True, slots=True)
-class Spending:
+class Spending(Struct, frozen=True):
     """What was booked on one bucket since some moment, in its budget's unit, and when the first of it was.
 
     `is_cut` says that older rows were left out, of all buckets: the amount is what came since `first_at`.

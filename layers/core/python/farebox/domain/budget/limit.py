@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from farebox.domain.budget.scope import Scope, Subject
 from farebox.domain.budget.window import Window, window_of
@@ -28,8 +30,7 @@ class OnExhausted(StrEnum):
     ALERT = "alert"
 
 
-@dataclass(frozen=True, slots=True)
-class Raise:
+class Raise(Struct, frozen=True):
     """Lifts a limit to `limit` until a moment, for one bucket or, where that is None, for all of a budget's.
 
     One that is not above the policy's own limit changes nothing.
@@ -41,8 +42,7 @@ class Raise:
     bucket: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Budget:
+class Budget(Struct, frozen=True):
     """A limit per window on a scope. `limit` is in picodollars or tokens, by `unit`.
 
     `limit` is the policy's own; `raises` may lift it for a time. What a request touches is a budget
@@ -99,8 +99,7 @@ class Budget:
         return replace(self, limit=raised.limit if raised else self.limit, raises=())
 
 
-@dataclass(frozen=True, slots=True)
-class Touch:
+class Touch(Struct, frozen=True):
     """One bucket that a request draws on, and how much of it is held or, once settled, booked."""
 
     budget: Budget
@@ -114,8 +113,7 @@ class Touch:
         return self.budget.name, self.budget.unit, self.window.key, self.bucket
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(Struct, frozen=True):
     """Where one bucket stands: amounts in its budget's unit.
 
     `is_marked` says that an answer was cut here for want of money, which closes the bucket until its window
@@ -127,8 +125,7 @@ class Standing:
     is_marked: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Shortage:
+class Shortage(Struct, frozen=True):
     """Why a reservation was refused: the first bucket that is short, and where it stood in the same step."""
 
     touch: Touch

@@ -8,9 +8,10 @@ free again one slot late at most.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+
+from msgspec import Struct
 
 from farebox.domain.budget.limit import TOKEN_CLASSES
 from farebox.domain.budget.scope import Scope, Subject
@@ -40,8 +41,7 @@ class LimitUnit(StrEnum):
     AGENTS = "agents"
 
 
-@dataclass(frozen=True, slots=True)
-class RateLimit:
+class RateLimit(Struct, frozen=True):
     """At most `limit` in any window as long as `per`, which is '' where members are counted.
 
     `count` names the token classes of a token limit.
@@ -81,8 +81,7 @@ class RateLimit:
         return f"{self.limit} {self.unit.removesuffix('s')}{plural} {article} {self.per}"
 
 
-@dataclass(frozen=True, slots=True)
-class Draw:
+class Draw(Struct, frozen=True):
     """What one request takes of one bucket. `member` is the request or agent that a set has to admit."""
 
     limit: RateLimit
@@ -91,8 +90,7 @@ class Draw:
     member: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Level:
+class Level(Struct, frozen=True):
     """Where one bucket stands after a decision; `used` has the request's own part only if it was admitted.
 
     `fits_at` is when a request that is short will fit, None when nobody can tell or it never will; `empty_at`
@@ -116,8 +114,7 @@ class Level:
         return self.draw.amount > self.draw.limit.limit
 
 
-@dataclass(frozen=True, slots=True)
-class SlidingCount:
+class SlidingCount(Struct, frozen=True):
     """What was drawn, as (slot, amount), oldest first; slots are numbered from 1970. At most 61 of them."""
 
     slots: tuple[tuple[int, int], ...] = ()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
+
+from msgspec import Struct
 
 from farebox.domain.price import normalised_model
 
@@ -19,8 +20,7 @@ DIMENSIONS = ("organisation", "workspace", "user", "key", "provider", "model", "
 BUCKET_SEPARATOR = "|"
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
+class Scope(Struct, frozen=True):
     """A conjunction of (dimension, patterns); a dimension matches when any of its globs does.
 
     The single pattern '*' asks for one bucket per distinct value.

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal, localcontext
 from math import ceil
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from farebox.domain.price.model_id import Endpoint, ModelRef, endpoint_of, normalise
 from farebox.domain.price.override import PriceOverride
@@ -28,8 +30,7 @@ ImportedModels = Callable[[str], Mapping[str, PricedModel]]
 """Gives the imported models of one provider, or none; loads a provider's data on first use only."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rates:
+class Rates(Struct, frozen=True):
     """The most that one token of each class, and one web search, can cost: picodollars, rounded up.
 
     `is_known` is False where no price is known and the stated ceiling stands in.
@@ -44,8 +45,7 @@ class Rates:
     is_known: bool
 
 
-@dataclass(frozen=True, slots=True)
-class ListedModel:
+class ListedModel(Struct, frozen=True):
     """A model that has a price, as `GET /v1/models` shows it. An unknown release date is the epoch."""
 
     id: str
@@ -54,8 +54,7 @@ class ListedModel:
     is_deprecated: bool
 
 
-@dataclass(frozen=True, slots=True)
-class _Quote:
+class _Quote(Struct, frozen=True):
     """The prices of one model on one endpoint at one time, before the band is chosen."""
 
     bands: Bands
@@ -72,8 +71,7 @@ class _Quote:
         return unit
 
 
-@dataclass(frozen=True, slots=True)
-class PriceBook:
+class PriceBook(Struct, frozen=True):
     """All prices of one provider slug: the Claude table, the imported tables and the negotiated override.
 
     The same arguments give the same cost for as long as `version` is the same.

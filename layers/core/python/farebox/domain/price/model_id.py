@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
+
+from msgspec import Struct
 
 # Amazon's inference-profile prefixes; an id with another prefix stays unknown and is not guessed.
 _BEDROCK_GEOS = ("us-gov", "global", "apac", "us", "eu", "jp", "au", "in", "ca", "sa")
@@ -27,8 +28,7 @@ class Endpoint(StrEnum):
     GOVERNMENT = "government"
 
 
-@dataclass(frozen=True, slots=True)
-class ModelRef:
+class ModelRef(Struct, frozen=True):
     """A model id reduced to its table form. `endpoint` is None where the spelling does not tell."""
 
     id: str

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 
+from msgspec import Struct
+
 from farebox.domain.errors import ConfigInvalid
 from farebox.domain.price.table import TOKEN_CLASSES, UnitPrices, per_token
 
 
-@dataclass(frozen=True, slots=True)
-class OverrideRow:
+class OverrideRow(Struct, frozen=True):
     """Picodollars per token where negotiated; None keeps the list price, or else the input price."""
 
     input: int

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from farebox.domain.price.model_id import normalise
 from farebox.domain.price.table import RefusalRule
@@ -13,8 +15,7 @@ from farebox.domain.usage import Iteration, Served, Usage, prompt_tokens
 _NO_OUTPUT_AT_MOST_TOKENS = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(Struct, frozen=True):
     """One set of counters billed at one model. What `is_known` is False for has no rule, so no price."""
 
     model: str
@@ -23,8 +24,7 @@ class Line:
     is_known: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Bill:
+class Bill(Struct, frozen=True):
     """Everything billed for one attempt, before prices."""
 
     lines: tuple[Line, ...]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from fractions import Fraction
+
+from msgspec import Struct, field
 
 from farebox.domain.money import picodollars_from_usd
 
@@ -16,8 +17,7 @@ Factor = int | Fraction
 TOKEN_CLASSES = ("input", "output", "cache_read", "cache_write_5m", "cache_write_1h")
 
 
-@dataclass(frozen=True, slots=True)
-class UnitPrices:
+class UnitPrices(Struct, frozen=True):
     """Picodollars per token, by class."""
 
     input: int
@@ -27,8 +27,7 @@ class UnitPrices:
     cache_write_1h: int
 
 
-@dataclass(frozen=True, slots=True)
-class Band:
+class Band(Struct, frozen=True):
     """Unit prices for prompts of strictly more than `above_tokens`, for every token of the request."""
 
     above_tokens: int
@@ -39,8 +38,7 @@ Bands = tuple[Band, ...]
 """In rising order; the first is for every prompt (`above_tokens` -1)."""
 
 
-@dataclass(frozen=True, slots=True)
-class PriceRow:
+class PriceRow(Struct, frozen=True):
     """What a model costs from `start` (inclusive) to `end` (exclusive), on the standard and other tiers."""
 
     bands: Bands
@@ -55,8 +53,7 @@ class PriceRow:
         return (self.start is None or self.start <= at) and (self.end is None or at < self.end)
 
 
-@dataclass(frozen=True, slots=True)
-class FastPrice:
+class FastPrice(Struct, frozen=True):
     """Fast mode of a model on one provider: a factor on every token class, until it is withdrawn."""
 
     provider: str
@@ -64,8 +61,7 @@ class FastPrice:
     end: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class PricedModel:
+class PricedModel(Struct, frozen=True):
     """One model and its dated rows. `factors` names the rules that multiply it: `residency`, `endpoint`."""
 
     id: str
@@ -92,8 +88,7 @@ class PricedModel:
         return 1
 
 
-@dataclass(frozen=True, slots=True)
-class RefusalRule:
+class RefusalRule(Struct, frozen=True):
     """Which refusals before any output are billed, on which providers (none means all), in which period."""
 
     billed_categories: frozenset[str]
@@ -107,8 +102,7 @@ class RefusalRule:
         return in_period and (not self.providers or provider in self.providers)
 
 
-@dataclass(frozen=True, slots=True)
-class ClaudeTable:
+class ClaudeTable(Struct, frozen=True):
     """The hand-owned document: Claude's rows and the rules that multiply them."""
 
     as_of: str

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from farebox.domain.routing.tree import BreakerRule
 
@@ -23,8 +25,7 @@ class BreakerState(StrEnum):
     HALF_OPEN = "half_open"
 
 
-@dataclass(frozen=True, slots=True)
-class BreakerKey:
+class BreakerKey(Struct, frozen=True):
     """Whose failures are counted together: one model of one provider in one region, for all of a workspace.
 
     Not for other tenants: what counts as a failure, and how soon it is one, is for callers to choose. `host`
@@ -48,8 +49,7 @@ class BreakerKey:
         return cls(provider, model, region, workspace, host)
 
 
-@dataclass(frozen=True, slots=True)
-class Breaker:
+class Breaker(Struct, frozen=True):
     """What all processes know of one breaker. Nothing is known, and nothing stored, of one that never failed.
 
     `failures` of `requests` are counted from the first failure on for the length of a cool-down. While

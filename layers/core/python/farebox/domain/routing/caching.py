@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 import msgspec
+from msgspec import Struct
 
 from farebox.domain.usage import Usage
 
@@ -41,8 +41,7 @@ class CacheStatus(StrEnum):
     DISABLED = "disabled"
 
 
-@dataclass(frozen=True, slots=True)
-class CacheEntry:
+class CacheEntry(Struct, frozen=True):
     """A whole answer as the client had it: status, a few headers, and the body or every byte of the stream.
 
     `cost_picodollars` is what it cost then and a hit saves; None where it had no price.
@@ -63,8 +62,7 @@ class CacheEntry:
         return now < self.expires_at and now - self.stored_at < timedelta(seconds=max_age_s)
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(Struct, frozen=True):
     """What a request asks beside its body. `tenant` is who may share the answer, `target` who gives it and
     by which model, `dialect` how it was asked (route, query, API version, betas), `partition` what the
     caller sets apart.

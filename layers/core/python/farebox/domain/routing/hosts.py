@@ -8,11 +8,12 @@ checked where the connection is made, and that very address is connected to.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import TypeAlias
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 Address: TypeAlias = IPv4Address | IPv6Address
 
@@ -40,8 +41,7 @@ _METADATA = tuple(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class AddressRule:
+class AddressRule(Struct, frozen=True):
     """Where requests to a chosen host may go: to public addresses, and for the hosts that the operator
     `trusts` to any but the metadata services of clouds.
     """

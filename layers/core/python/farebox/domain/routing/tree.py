@@ -6,8 +6,9 @@ What a node inherits from those above it is already resolved: a leaf knows all t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import TypeAlias
+
+from msgspec import Struct, field
 
 from farebox.domain.routing.query import Path, Query
 
@@ -18,8 +19,7 @@ REFUSED_BY_POLICY = 412
 """What a target counts as whose own budget or models refuse the request: Portkey's status for it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Retry:
+class Retry(Struct, frozen=True):
     """How often one target is tried again. `heeds_retry_after` waits as long as the provider asks."""
 
     attempts: int = 0
@@ -27,8 +27,7 @@ class Retry:
     heeds_retry_after: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class CacheRule:
+class CacheRule(Struct, frozen=True):
     """Whether answers are kept. `max_age_s` is None for the deployment's default; `is_shared` says that other
     workspaces may have them too, whose configs say the same.
     """
@@ -38,8 +37,7 @@ class CacheRule:
     is_shared: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Params:
+class Params(Struct, frozen=True):
     """What is changed in the body, in this order: `default` where it is absent, `override`, then `drop`.
 
     The model of `override_params` is `Leaf.model` instead.
@@ -55,8 +53,7 @@ class Params:
         return not (self.default or self.override or self.drop)
 
 
-@dataclass(frozen=True, slots=True)
-class BreakerRule:
+class BreakerRule(Struct, frozen=True):
     """When a target is left out for a while: Portkey's `cb_config`."""
 
     failure_threshold: int | None = None
@@ -66,8 +63,7 @@ class BreakerRule:
     failure_statuses: frozenset[int] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Leaf:
+class Leaf(Struct, frozen=True):
     """One target. `path` is where it stands: 'config', or 'config.targets[0].targets[1]'.
 
     `provider` is '@slug' or a type as written, None where the request decides; `model` is None where the
@@ -87,8 +83,7 @@ class Leaf:
     breaker: BreakerRule | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Fallback:
+class Fallback(Struct, frozen=True):
     """Children one after the other, while the status is one of `statuses`; None moves on at any but 2xx."""
 
     path: str
@@ -100,16 +95,14 @@ class Fallback:
         return not 200 <= status < 300 if self.statuses is None else status in self.statuses
 
 
-@dataclass(frozen=True, slots=True)
-class Sticky:
+class Sticky(Struct, frozen=True):
     """What keeps a caller on one child: values of the request, and for how long."""
 
     fields: tuple[Path, ...] = ()
     ttl_s: int = 3_600
 
 
-@dataclass(frozen=True, slots=True)
-class LoadBalance:
+class LoadBalance(Struct, frozen=True):
     """One child, drawn by weight. `weights` are whole numbers in proportion, one for each child."""
 
     path: str
@@ -118,16 +111,14 @@ class LoadBalance:
     sticky: Sticky | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Condition:
+class Condition(Struct, frozen=True):
     """A query, and the index of the child that serves what it matches."""
 
     query: Query
     child: int
 
 
-@dataclass(frozen=True, slots=True)
-class Conditional:
+class Conditional(Struct, frozen=True):
     """The child of the first condition that holds; else `default`, an index too."""
 
     path: str

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 Document = Mapping[str, object]
 
@@ -11,8 +12,7 @@ VERSIONS_KEPT = 100
 """How many versions of one config can be asked for; older ones are forgotten, their numbers never reused."""
 
 
-@dataclass(frozen=True, slots=True)
-class ConfigVersion:
+class ConfigVersion(Struct, frozen=True):
     """One version as it is stored. Numbers begin at 1."""
 
     slug: str

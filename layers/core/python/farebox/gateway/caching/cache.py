@@ -6,8 +6,10 @@ import asyncio
 import logging
 import zlib
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from farebox.domain.errors import StoreFault
 from farebox.domain.plan import Option
@@ -36,8 +38,7 @@ _log = logging.getLogger("farebox.cache")
 Finish = Callable[[Outcome], Awaitable[None]]
 
 
-@dataclass(frozen=True, slots=True)
-class Lookup:
+class Lookup(Struct, frozen=True):
     """What the cache was to a request at one target: `entry` is the answer, if it has one; `key` is None
     where nothing is kept.
     """

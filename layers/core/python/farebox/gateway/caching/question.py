@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from farebox.domain.plan import Caller, Option, Plan
 from farebox.domain.routing.caching import MAX_AGE_S_MAX, Question, cache_key

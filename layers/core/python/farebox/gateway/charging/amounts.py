@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from farebox.domain.budget import Touch, Unit, added_up
 from farebox.domain.plan import Option, Quote
@@ -11,8 +13,7 @@ from farebox.domain.price import Rates
 from farebox.domain.usage import Usage, used_tokens
 
 
-@dataclass(frozen=True, slots=True)
-class Spent:
+class Spent(Struct, frozen=True):
     """What an attempt that is over has used of its target's budgets and rate limits. `usage` is None where it
     is known to have cost nothing.
     """

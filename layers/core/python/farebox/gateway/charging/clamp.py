@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import dataclasses
+
+from msgspec.structs import replace
 
 from farebox.domain.budget import Shortage, Unit
 from farebox.domain.plan import Option
@@ -36,4 +38,4 @@ def clamped(option: Option, shortage: Shortage, held: Hold | None) -> Option | N
     body = with_params(option.body, default={}, override={"max_tokens": max_tokens}, drop=())
     output_tokens = quote.output_tokens - fewer * quote.output_runs
     shorter = replace(quote, output_tokens=output_tokens, output_tokens_max=max_tokens)
-    return replace(option, body=body, quote=shorter, lowered_to=max_tokens)
+    return dataclasses.replace(option, body=body, quote=shorter, lowered_to=max_tokens)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Protocol
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from farebox.domain.budget import Touch
 from farebox.domain.plan import Caller, Option, Plan
@@ -34,8 +36,7 @@ class Drawn(Protocol):
         """Put what the attempts really used in the place of what was drawn."""
 
 
-@dataclass(slots=True)
-class Journal:
+class Journal(Struct):
     """Mutable, owned by one request. `option` is the target that it is with; `hold` is the newest one, None
     before and where the store was away.
     """

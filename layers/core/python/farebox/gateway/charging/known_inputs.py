@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from farebox.domain.plan import Conversation
 from farebox.wire.request_body.estimate import text_tokens_bound
@@ -20,8 +21,7 @@ SLACK_TOKENS = 256
 _MESSAGE_START = b'{"role":'
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
+class _Known(Struct, frozen=True):
     conversation: Conversation
     prompt_tokens: int
 

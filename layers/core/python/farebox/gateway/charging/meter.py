@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import zlib
-from dataclasses import dataclass, replace
 
 import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
 
 from farebox.domain.plan import Quote
 from farebox.domain.usage import Iteration, Usage
@@ -37,8 +38,7 @@ WANTED = frozenset(
 _json = msgspec.json.Decoder(dict[str, object])
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(Struct, frozen=True):
     """What an attempt used. `is_exact` is False where part of it is an estimate."""
 
     usage: Usage

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from farebox.domain.config import Workspace
 from farebox.domain.errors import PolicyRefused, RequestMalformed
@@ -19,8 +21,7 @@ from farebox.gateway.incoming import IncomingRequest
 _PORTS = {"http": 80, "https": 443}
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(Struct, frozen=True):
     """None of them where the config's own stand."""
 
     timeout_ms: int | None = None

@@ -7,7 +7,8 @@ import json
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from farebox.domain.routing.query import Facts, matches
 from farebox.domain.routing.tree import Conditional, Leaf, LoadBalance, Node
@@ -17,8 +18,7 @@ from farebox.wire.messages import MessagesHead
 from farebox.wire.request_body.changes import opening_text
 
 
-@dataclass(frozen=True, slots=True)
-class RequestChooser:
+class RequestChooser(Struct, frozen=True):
     """Fills `Chooser` for one request; what it has decided stands."""
 
     session_id: str | None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from farebox.domain.config import Policy, admits
 from farebox.domain.plan import Caller

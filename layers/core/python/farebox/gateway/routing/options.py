@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from datetime import datetime
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from farebox.domain.budget import Subject, subject_of, touches
 from farebox.domain.budget.rate_limit import draws
@@ -25,8 +27,7 @@ ADVISOR_OUTPUT_TOKENS = 32_000
 TOKENS_MAX = 10_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(Struct, frozen=True):
     """Makes the options of one request, as of one policy and one moment, when it is their turn."""
 
     request_id: str

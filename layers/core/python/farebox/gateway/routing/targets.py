@@ -5,9 +5,10 @@ what key, workspace and provider admit.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 
 import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
 
 from farebox.domain.config import (
     TYPES_OF_PORTKEY,
@@ -32,8 +33,7 @@ VERSION_DIGITS_MAX = 9
 _json = msgspec.json.Decoder()
 
 
-@dataclass(frozen=True, slots=True)
-class Targets:
+class Targets(Struct, frozen=True):
     """The targets of one request. `named` is the provider that the request itself names, for those that leave
     it open; `model` is the one that it asks for, bare.
     """

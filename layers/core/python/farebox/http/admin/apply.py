@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
+
+from msgspec import Struct
 
 from farebox.domain.config import GOOGLE_CREDENTIAL
 from farebox.domain.errors import ConfigInvalid, Conflict, FareboxError, NotFound
@@ -49,8 +50,7 @@ KEYS_WITHIN_MS = 18_000
 """Since the apply began. Secrets are shown by the answer alone, and a function has 30 s for it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Applied:
+class Applied(Struct, frozen=True):
     """What an apply did, or would do when `is_dry_run`. The secrets of `created_keys` exist nowhere else."""
 
     version: int

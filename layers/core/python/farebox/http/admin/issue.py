@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from farebox.domain.config import DEFAULT_WORKSPACE
 from farebox.domain.errors import Conflict
@@ -23,8 +25,7 @@ from farebox.ports import Clock, Keys, Randomness
 ID_BYTES = 10
 
 
-@dataclass(frozen=True, slots=True)
-class KeyAttributes:
+class KeyAttributes(Struct, frozen=True):
     """What an administrator decides about a gateway key."""
 
     name: str
@@ -38,8 +39,7 @@ class KeyAttributes:
     expires_at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class IssuedKey:
+class IssuedKey(Struct, frozen=True):
     """A key and its secret, which is shown once and not kept."""
 
     key: GatewayKey

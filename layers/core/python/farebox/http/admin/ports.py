@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from farebox.domain.config import AWS_CREDENTIAL, CALLER_CREDENTIAL, GOOGLE_CREDENTIAL
 from farebox.domain.price import PriceBook
@@ -18,8 +19,7 @@ DEPLOYED_CREDENTIALS = (CALLER_CREDENTIAL, AWS_CREDENTIAL, "secretsmanager:")
 """How one begins that a deployed gateway can read. Google knows it where a provider has an audience."""
 
 
-@dataclass(frozen=True, slots=True)
-class AdminPorts:
+class AdminPorts(Struct, frozen=True):
     """`metrics` gives the Prometheus text of this process. Without `spending`, budgets have no burn rate;
     without `prices`, an apply does not compare negotiated ones with the list; without `replayer` there is
     nobody to tell of ledger rows again.

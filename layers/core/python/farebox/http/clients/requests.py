@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import binascii
 from collections.abc import Iterable
-from dataclasses import replace
 
 import msgspec
+from msgspec.structs import replace
 
 from farebox.domain.errors import PolicyRefused, RequestMalformed
 from farebox.gateway.incoming import BEDROCK, IncomingRequest

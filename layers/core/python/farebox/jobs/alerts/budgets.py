@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from datetime import timedelta
+
+from msgspec import Struct, field
 
 from farebox.domain.budget.alert import Crossing
 from farebox.domain.event import RequestFinished
@@ -26,8 +27,7 @@ FAULTS_MAX = 3
 """After so many in a row the topic is away, and asking on would take longer than the function may."""
 
 
-@dataclass(frozen=True, slots=True)
-class TopicTeller:
+class TopicTeller(Struct, frozen=True):
     """Tells one crossing. Raises `StoreFault` where the topic did not take it."""
 
     topic: AlertTopic
@@ -41,8 +41,7 @@ class TopicTeller:
         await self.topic.publish(self.words.crossing(crossing, budget))
 
 
-@dataclass(frozen=True, slots=True)
-class BudgetAlerts:
+class BudgetAlerts(Struct, frozen=True):
     """Decides and tells; what is decided and could not be told is told by `retell` later."""
 
     watch: ThresholdWatch

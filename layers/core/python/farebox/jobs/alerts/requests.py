@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from datetime import timedelta
+
+from msgspec import Struct
 
 from farebox.domain.errors import StoreFault
 from farebox.domain.price import normalised_model
@@ -32,16 +33,14 @@ _BRAKES = frozenset({"BrakeSpent", "BrakeExceeded"})
 _log = logging.getLogger("farebox.alerts")
 
 
-@dataclass(frozen=True, slots=True)
-class Looked:
+class Looked(Struct, frozen=True):
     """How many alerts were told, and the requests whose alert was not taken: they should come again."""
 
     told: int
     failed: frozenset[str]
 
 
-@dataclass(frozen=True, slots=True)
-class Reason:
+class Reason(Struct, frozen=True):
     """One thing to tell. `name` is the same for every request that tells it, `kept_apart` for every one that
     shares its places a day.
     """
@@ -52,8 +51,7 @@ class Reason:
     word: Callable[[RequestRecord, bool], Alert]
 
 
-@dataclass(frozen=True, slots=True)
-class RequestAlerts:
+class RequestAlerts(Struct, frozen=True):
     """Tells each thing once, whichever of its requests comes first."""
 
     notices: Notices

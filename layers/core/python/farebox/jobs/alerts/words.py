@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from zoneinfo import ZoneInfo
+
+from msgspec import Struct
 
 from farebox.domain.budget import Budget, Unit
 from farebox.domain.budget.alert import EXHAUSTED, Crossing
@@ -28,8 +29,7 @@ NAME_MAX = 200
 """Characters of a name that callers choose, as an alert shows it."""
 
 
-@dataclass(frozen=True, slots=True)
-class AlertWords:
+class AlertWords(Struct, frozen=True):
     """Words of one deployment; `admin_url` is where `farebox` commands go, if that is known."""
 
     stage: str

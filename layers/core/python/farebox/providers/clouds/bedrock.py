@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from dataclasses import replace
 from urllib.parse import quote
 
 import msgspec
+from msgspec.structs import replace
 
 from farebox.domain.config import ProviderSpec
 from farebox.domain.errors import ConfigInvalid, CredentialMissing

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import msgspec
+from msgspec import Struct
 
 from farebox.providers.clouds.answers import WholeAnswer
 from farebox.wire.headers import find
@@ -33,8 +33,7 @@ _NO_SUCH_MODEL = re.compile(
 _NO_COUNTING = re.compile(r"(?:support|enable).{0,20}(?:count|counting)[ -]?tokens?", re.I)
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
+class Kind(Struct, frozen=True):
     """How one kind of error is told. `is_final` says that trying again does not help."""
 
     status: int
@@ -68,8 +67,7 @@ BY_STATUS: Mapping[int, Kind] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class CloudError:
+class CloudError(Struct, frozen=True):
     """An error as a cloud said it. `code` is its own name for it."""
 
     status: int

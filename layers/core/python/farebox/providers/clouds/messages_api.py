@@ -6,9 +6,9 @@ Source: the Foundry and AWS clients of the anthropic package. Read 2026-11.
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 
 import msgspec
+from msgspec.structs import replace
 
 from farebox.domain.config import ProviderSpec
 from farebox.domain.errors import ConfigInvalid, CredentialMissing

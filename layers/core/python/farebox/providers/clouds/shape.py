@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 
 import msgspec
+from msgspec import Struct
 
 from farebox.domain.errors import RequestMalformed
 from farebox.providers.base import Call
@@ -23,8 +23,7 @@ _SCOPED = ("system", "tools", "messages")
 _TOLD_WHEN_DROPPED = "safeguards"
 
 
-@dataclass(frozen=True, slots=True)
-class Shaped:
+class Shaped(Struct, frozen=True):
     """The fields that are left of a body, and the betas to ask for."""
 
     fields: JsonObject

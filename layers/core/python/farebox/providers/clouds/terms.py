@@ -9,11 +9,11 @@ anthropic_beta_headers_config.json; Amazon's and Google's pages on Claude. Read 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
+class Terms(Struct, frozen=True):
     """`betas` maps a beta to its name there. With `takes_unknown_betas` one that is not listed passes as it
     is, and `refused_betas` do not.
 

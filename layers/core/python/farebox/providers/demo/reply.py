@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, replace
 
 import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
 
 from farebox.providers.demo.request import Asked, Failed, newest_blocks, offered_tools
 from farebox.providers.demo.sample import sample_text
@@ -27,8 +28,7 @@ _DIRECTIVE = re.compile(r"^[ \t]*demo:[ \t]*([a-z]+)[ \t]*(.*)", re.MULTILINE | 
 _TOOL_CALL = re.compile(r"([\w-]+)\s*(.*)", re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(Struct, frozen=True):
     """One content block: `type` is text, thinking or tool_use; `tokens` are the pieces it streams in."""
 
     type: str
@@ -41,8 +41,7 @@ class Part:
         return "".join(self.tokens)
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(Struct, frozen=True):
     """The answer, and what befalls it half way: a mishap ('cut', 'error' or none) or a silence."""
 
     parts: tuple[Part, ...]

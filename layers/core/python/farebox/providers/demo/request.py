@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TypeVar
 
 import msgspec
+from msgspec import Struct
 
 MODEL = "claude-demo"
 
@@ -62,8 +62,7 @@ class Asked(msgspec.Struct):
     output_format: Format | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class InputTokens:
+class InputTokens(Struct, frozen=True):
     fresh: int
     cache_read: int
     cache_write_5m: int

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass, field
 
 import msgspec
+from msgspec import Struct, field
 
 from farebox.domain.errors import UpstreamCut, UpstreamTimeout
 from farebox.providers.demo import shape
@@ -22,8 +22,7 @@ HOST = "demo"
 _END: shape.Step = (0, b"")
 
 
-@dataclass(frozen=True, slots=True)
-class _Script:
+class _Script(Struct, frozen=True):
     status: int
     headers: Headers
     steps: Iterator[shape.Step]
@@ -52,8 +51,7 @@ class DemoTransport:
         """See `Transport.aclose`. There is nothing to close."""
 
 
-@dataclass(slots=True, eq=False)
-class DemoAnswer:
+class DemoAnswer(Struct, eq=False):
     """See `HttpAnswer`."""
 
     status: int

@@ -7,9 +7,9 @@ the fewest bytes a token took was 1.39 (three public tokenizers), so text / 1.3 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 import msgspec
+from msgspec import Struct
 
 BOUND_BYTES_PER_10_TOKENS = 13
 EXPECTED_BYTES_PER_TOKEN = 4
@@ -28,8 +28,7 @@ CONTENT_DEPTH_MAX = 3
 _ESCAPED_ASCII = re.compile(rb"\\u00[2-7]")
 
 
-@dataclass(frozen=True, slots=True)
-class InputEstimate:
+class InputEstimate(Struct, frozen=True):
     """Tokens. `bound` is above what the input can cost, `expected` is likely; the rest says which cache
     classes it may fall in.
     """
@@ -57,8 +56,7 @@ class _Message(msgspec.Struct):
     content: msgspec.Raw = msgspec.Raw(b"null")
 
 
-@dataclass(slots=True)
-class _Attachments:
+class _Attachments(Struct):
     images: int = 0
     image_bytes: int = 0
     document_bytes: int = 0

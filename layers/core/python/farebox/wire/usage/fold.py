@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from farebox.domain.usage import Iteration, Usage
 from farebox.wire.token_count import Counted, read_count

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from farebox.domain.usage import Usage
 from farebox.wire.token_count import Counted
@@ -12,8 +13,7 @@ from farebox.wire.usage.fold import UsageFold, usage_from_object
 Json = Mapping[str, object]
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """What one answer tells that its price depends on. `is_final` is False for a stream without its end."""
 
     usage: Usage | None

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from farebox.adapters.aws.dynamodb.attributes import Value, wrapped, wrapped_item
 
@@ -15,8 +16,7 @@ Key = Mapping[str, Value]
 _names = re.compile(r"#(\w+)").findall
 
 
-@dataclass(frozen=True, slots=True)
-class Action:
+class Action(Struct, frozen=True):
     """One write or check. Where its condition does not hold, DynamoDB gives back what stood there."""
 
     kind: str

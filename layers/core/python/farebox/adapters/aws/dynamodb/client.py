@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
 
 from farebox.adapters.aws.dynamodb.credentials import CredentialSource
 from farebox.adapters.aws.dynamodb.errors import Failure, Unmet, failure_of
@@ -22,8 +23,7 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
-@dataclass(frozen=True, slots=True)
-class Patience:
+class Patience(Struct, frozen=True):
     """How long one call may go on. The wait after try n is anything up to `base_ms * 2**n`, at most `cap_ms`.
 
     No try starts after `total_ms`.
@@ -33,11 +33,10 @@ class Patience:
     base_ms: int = 10
     cap_ms: int = 400
     total_ms: int = 4_000
-    timeouts: Timeouts = Timeouts(connect_ms=1_000, first_byte_ms=1_500, idle_ms=1_500, total_ms=2_000)  # noqa: RUF009
+    timeouts: Timeouts = Timeouts(connect_ms=1_000, first_byte_ms=1_500, idle_ms=1_500, total_ms=2_000)
 
 
-@dataclass(frozen=True, slots=True)
-class Service:
+class Service(Struct, frozen=True):
     """Where DynamoDB is."""
 
     origin: Origin
@@ -60,7 +59,7 @@ class DynamoClient:
         *,
         clock: Clock,
         randomness: Randomness,
-        patience: Patience = Patience(),  # frozen
+        patience: Patience = Patience(),  # noqa: B008  # frozen
     ) -> None:
         self._transport, self._origin = transport, service.origin
         self._signer = Signer(service.region, "dynamodb")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from farebox.adapters.aws.dynamodb.attributes import Item, unwrapped_item
 
@@ -35,8 +35,7 @@ _STALE_CREDENTIALS = frozenset(
 _body = msgspec.json.Decoder(dict[str, Any]).decode
 
 
-@dataclass(frozen=True, slots=True)
-class Reason:
+class Reason(Struct, frozen=True):
     """Why one action of a transaction did not happen; `item` is what stood there, where it was asked for."""
 
     code: str
@@ -64,8 +63,7 @@ class Unmet(Exception):
         return self.reasons[action].item
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(Struct, frozen=True):
     """An answer that is not a success."""
 
     status: int

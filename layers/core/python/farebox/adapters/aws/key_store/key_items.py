@@ -6,10 +6,10 @@ All of them change in one transaction, on the condition that the key's own item 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TypeAlias, cast
 
 import msgspec
+from msgspec import Struct
 
 from farebox.adapters.aws.codec import json_text
 from farebox.adapters.aws.dynamodb.actions import Action, Key, delete, put
@@ -30,8 +30,7 @@ _gateway_key = msgspec.json.Decoder(GatewayKey).decode
 _admin_key = msgspec.json.Decoder(AdminKey).decode
 
 
-@dataclass(frozen=True, slots=True)
-class StoredKey:
+class StoredKey(Struct, frozen=True):
     """One key as it is stored. `revision` names the write that made it so."""
 
     key: AnyKey

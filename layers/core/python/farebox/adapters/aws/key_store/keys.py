@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import cast
 
 import msgspec
+from msgspec.structs import replace
 
 from farebox.adapters.aws import audit
 from farebox.adapters.aws.codec import cursor_place, cursor_text, microseconds

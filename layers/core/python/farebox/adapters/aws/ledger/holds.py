@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
 from datetime import datetime
 from typing import cast
 
 import msgspec
+from msgspec import Struct
 
 from farebox.adapters.aws.codec import microseconds, moment_at
 from farebox.adapters.aws.dynamodb.actions import Action, Key, check, delete, put, update
@@ -28,8 +28,7 @@ _encode = msgspec.json.Encoder().encode
 _body = msgspec.json.Decoder(tuple[tuple[Touch, ...], tuple[BucketKey, ...], RequestRecord]).decode
 
 
-@dataclass(frozen=True, slots=True)
-class OpenHold:
+class OpenHold(Struct, frozen=True):
     """What of a stored hold the next step on it must know. `token` names the step that wrote it: conditions
     compare it, so that nothing is released that was not read. `held` says what is kept back and where.
     """

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
+
+from msgspec import Struct
 
 from farebox.adapters.aws.codec import cursor_place, cursor_text, moment_at
 from farebox.adapters.aws.dynamodb.attributes import Item, unwrapped_item
@@ -21,8 +22,7 @@ from farebox.ports.behind import LedgerRow
 RESET = "reset"
 
 
-@dataclass(frozen=True, slots=True)
-class WrittenRow:
+class WrittenRow(Struct, frozen=True):
     """A row as the stream tells of it. `sequence` is its place there; a reset has no record."""
 
     sequence: str

@@ -8,9 +8,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import cast
+
+from msgspec.structs import replace
 
 from farebox.adapters.aws import audit
 from farebox.adapters.aws.codec import cursor_place, cursor_text

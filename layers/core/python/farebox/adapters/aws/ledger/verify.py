@@ -7,8 +7,9 @@ the same amount both times is told.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
 from typing import cast
+
+from msgspec import Struct, field
 
 from farebox.adapters.aws.dynamodb.attributes import Item
 from farebox.adapters.aws.dynamodb.items import Items
@@ -26,8 +27,7 @@ _SOURCES = {
 }
 
 
-@dataclass(slots=True)
-class Sums:
+class Sums(Struct):
     """Stored and recomputed amounts by bucket, and the requests that are open and settled."""
 
     stored: dict[str, Counter[BucketKey]] = field(default_factory=lambda: _by_kind())

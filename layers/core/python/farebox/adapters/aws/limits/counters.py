@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeAlias, cast
+
+from msgspec import Struct
 
 from farebox.adapters.aws.codec import microseconds, short_key
 from farebox.adapters.aws.dynamodb.actions import Action, Key
@@ -48,8 +49,7 @@ Entries: TypeAlias = Mapping[str, int]
 _MAX_NAME_BYTES = 200
 
 
-@dataclass(frozen=True, slots=True)
-class Counters:
+class Counters(Struct, frozen=True):
     """One item, and what one step does to it. `draws` are all on it."""
 
     key: Key

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from farebox.adapters.aws.dynamodb.credentials import CredentialSource
 from farebox.domain.errors import StoreFault, UpstreamFault

@@ -6,9 +6,10 @@ Source: AWS STS API reference, AssumeRole, read 2026-11. STS answers in XML alon
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import urlencode
+
+from msgspec import Struct
 
 from farebox.adapters.aws.dynamodb.credentials import CredentialSource
 from farebox.domain.errors import StoreFault, UpstreamFault
@@ -21,8 +22,7 @@ _TIMEOUTS = Timeouts(connect_ms=2_000, first_byte_ms=5_000, idle_ms=5_000, total
 _UNFIT = re.compile(r"[^\w+=,.@-]")
 
 
-@dataclass(frozen=True, slots=True)
-class Role:
+class Role(Struct, frozen=True):
     """A role to assume. `external_id` is what its owner gave us to say, against confused deputies."""
 
     arn: str

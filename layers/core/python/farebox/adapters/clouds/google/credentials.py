@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
+
+from msgspec import Struct
 
 from farebox.adapters.aws.dynamodb.credentials import CredentialSource
 from farebox.adapters.clouds.google.documents import (
@@ -24,8 +25,7 @@ from farebox.ports.bearer import Credential
 TOKENS_MAX = 256
 
 
-@dataclass(frozen=True, slots=True)
-class GoogleIdentity:
+class GoogleIdentity(Struct, frozen=True):
     """What this process can be known by: its AWS credentials and region, and on a laptop the login of whoever
     runs it.
     """

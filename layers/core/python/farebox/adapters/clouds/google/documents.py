@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import msgspec
+from msgspec import Struct
 
 from farebox.domain.config import GOOGLE_ACCOUNT, GOOGLE_AUDIENCE
 from farebox.domain.errors import ConfigInvalid
@@ -48,8 +49,7 @@ class Login:
     refresh_token: str = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Federation:
+class Federation(Struct, frozen=True):
     """A workload identity provider that admits AWS, and the account to act as, if it says one."""
 
     audience: str

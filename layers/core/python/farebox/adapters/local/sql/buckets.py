@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TypeAlias
+
+from msgspec import Struct
 
 from farebox.adapters.local.sql.codec import optional_microseconds
 from farebox.domain.budget import Budget, Shortage, Standing, Touch, Window
@@ -50,8 +51,7 @@ class Short(Exception):
         self.shortage = shortage
 
 
-@dataclass(slots=True)
-class Movement:
+class Movement(Struct):
     """What one step adds to a bucket, either sign. The window is None where the row is known to exist."""
 
     window: Window | None = None

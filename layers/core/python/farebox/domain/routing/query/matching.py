@@ -7,8 +7,9 @@ nothing (`$ne` and `$nin` fail), and all that stands side by side must hold (doc
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from farebox.domain.routing.query.terms import All, Any, Not, Path, PatternTest, Query, Test
 
@@ -24,8 +25,7 @@ MISSING: Final = _Missing()
 """What stands for a value that a request does not have; JSON's null is a value."""
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(Struct, frozen=True):
     """What a query may ask of a request. Names of `headers` are in lower case; `params` is the body."""
 
     metadata: Mapping[str, str]

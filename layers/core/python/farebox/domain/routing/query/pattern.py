@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from msgspec import Struct
+
 from farebox.domain.routing.query.syntax import (
     Alternatives,
     Assertion,
@@ -138,8 +140,7 @@ def _spellings(char: str) -> set[str]:
     return {each for each in (char, char.lower(), char.upper()) if len(each) == 1}
 
 
-@dataclass(frozen=True, slots=True)
-class _Step:
+class _Step(Struct, frozen=True):
     """Consumes a character of one set and goes on to the next step, or jumps there and elsewhere for free."""
 
     consumes: CharSet | None = None

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from decimal import Decimal
+
+from msgspec import Struct, field
 
 from farebox.domain.routing.query.pattern import PatternInvalid, compile_pattern
 from farebox.domain.routing.query.terms import (
@@ -43,8 +44,7 @@ class QueryInvalid(ValueError):
         self.path, self.detail = path, detail
 
 
-@dataclass
-class Allowance:
+class Allowance(Struct):
     """How much the queries of one config may ask in all, so that deciding takes a bounded time."""
 
     terms: int = TERMS_MAX
@@ -83,8 +83,7 @@ def read_path(name: object, place: str = "") -> Path:
     return Path(area, tuple(_steps(rest, place)))
 
 
-@dataclass
-class _Reader:
+class _Reader(Struct):
     allowance: Allowance = field(default_factory=Allowance)
 
     def query(self, value: object, place: str, depth: int) -> Query:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import TypeAlias
+
+from msgspec import Struct
 
 SOURCE_LENGTH_MAX = 512
 REPEATS_MAX = 100
@@ -28,8 +29,7 @@ _CONTROLS = {"n": "\n", "r": "\r", "t": "\t", "f": "\f", "v": "\v", "0": "\0"}
 _QUANTIFIERS = {"*": (0, None), "+": (1, None), "?": (0, 1)}
 
 
-@dataclass(frozen=True, slots=True)
-class CharSet:
+class CharSet(Struct, frozen=True):
     """One character of some ranges of code points, or of none of them."""
 
     ranges: tuple[tuple[int, int], ...]
@@ -41,8 +41,7 @@ class CharSet:
         return any(low <= code <= high for low, high in self.ranges for code in codes) != self.is_negated
 
 
-@dataclass(frozen=True, slots=True)
-class Assertion:
+class Assertion(Struct, frozen=True):
     """What must hold between two characters: `^`, `$`, `b` or `B`."""
 
     kind: str
@@ -59,22 +58,19 @@ class Assertion:
                 return is_boundary == (self.kind == "b")
 
 
-@dataclass(frozen=True, slots=True)
-class Chain:
+class Chain(Struct, frozen=True):
     """Parts one after the other."""
 
     parts: tuple[Part, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Alternatives:
+class Alternatives(Struct, frozen=True):
     """One of several."""
 
     choices: tuple[Part, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Repeated:
+class Repeated(Struct, frozen=True):
     """A part from `least` to `most` times; None is without end."""
 
     inner: Part

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TypeAlias
+
+from msgspec import Struct
 
 from farebox.domain.routing.query.pattern import Pattern
 
@@ -11,16 +12,14 @@ COMPARISONS = ("$eq", "$ne", "$gt", "$gte", "$lt", "$lte", "$in", "$nin", "$exis
 AREAS = ("metadata", "params", "url", "headers")
 
 
-@dataclass(frozen=True, slots=True)
-class Path:
+class Path(Struct, frozen=True):
     """Where a value is found: an area of the request, and the names and places on the way."""
 
     area: str
     steps: tuple[str | int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Test:
+class Test(Struct, frozen=True):
     """One comparison of the value at a path with what the query says."""
 
     path: Path
@@ -28,30 +27,26 @@ class Test:
     operand: object
 
 
-@dataclass(frozen=True, slots=True)
-class PatternTest:
+class PatternTest(Struct, frozen=True):
     """Whether the text at a path has a pattern in it."""
 
     path: Path
     pattern: Pattern
 
 
-@dataclass(frozen=True, slots=True)
-class All:
+class All(Struct, frozen=True):
     """Every one of these holds; of none, too."""
 
     parts: tuple[Query, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Any:
+class Any(Struct, frozen=True):
     """At least one of these holds."""
 
     parts: tuple[Query, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Not:
+class Not(Struct, frozen=True):
     """This does not hold."""
 
     part: Query

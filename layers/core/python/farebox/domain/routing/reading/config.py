@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 from math import isfinite
+
+from msgspec import Struct
 
 from farebox.domain.routing.finding import Finding, refusal
 from farebox.domain.routing.reading.fields import Fields
@@ -19,8 +20,7 @@ DEPTH_MAX = 40
 FINDINGS_MAX = 50
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(Struct, frozen=True):
     """What a document was read as. There is a tree when none of the findings is an error."""
 
     tree: Node | None

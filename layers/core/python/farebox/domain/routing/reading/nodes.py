@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from farebox.domain.routing.finding import Finding
 from farebox.domain.routing.query.reading import Allowance
@@ -50,8 +52,7 @@ _PROVIDER_PREFIXES = (
 )
 
 
-@dataclass
-class NodeReader:
+class NodeReader(Struct):
     """Reads one document; what is counted is counted over all of it."""
 
     findings: list[Finding] = field(default_factory=list)

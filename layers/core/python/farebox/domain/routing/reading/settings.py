@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from farebox.domain.routing.caching import MAX_AGE_S_MAX
 from farebox.domain.routing.hosts import url_fault
@@ -35,8 +37,7 @@ _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
 _PARAM_PATH = re.compile(r"[^.\[\]]+(\[([0-9]{1,4}|\*)\])*(\.[^.\[\]]+(\[([0-9]{1,4}|\*)\])*)*")
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(Struct, frozen=True):
     """What holds for every target below a node."""
 
     retry: Retry = field(default_factory=Retry)

@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from farebox.domain.config import Target
 from farebox.domain.errors import StoreFault
@@ -27,8 +29,7 @@ BREAKERS_MAX = 200
 _log = logging.getLogger("farebox.breakers")
 
 
-@dataclass(frozen=True, slots=True)
-class Permit:
+class Permit(Struct, frozen=True):
     """Leave to ask a target; with `probe_until` for the one probe of its breaker."""
 
     key: BreakerKey

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from farebox.domain.errors import (
     BudgetExhausted,
@@ -49,8 +49,7 @@ Source: platform.claude.com/docs/en/api/errors, read 2026-11.
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(Struct, frozen=True):
     """An attempt that came to no answer.
 
     `status` is what a config goes by. If nothing else is tried the client gets `answer`, verbatim, where

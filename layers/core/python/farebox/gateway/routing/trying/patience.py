@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
+
+from msgspec import Struct
 
 from farebox.domain.routing.tree import Retry
 from farebox.gateway.routing.trying.failure import Failure
@@ -18,8 +19,7 @@ _DATE_FORMS = ("%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %b 
 _WAIT_MS_MAX = 86_400_000
 
 
-@dataclass(frozen=True, slots=True)
-class Patience:
+class Patience(Struct, frozen=True):
     """How long one request is tried for, from its first byte to us.
 
     No retry is begun later than `retry_within_ms`, since clients retry too and theirs come on top; no target

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from msgspec import Struct
+from msgspec.structs import replace
 
 from farebox.domain.config import ANTHROPIC_BASE_URL
 from farebox.domain.errors import Refusal, UpstreamFault
@@ -20,8 +21,7 @@ from farebox.wire.headers import with_anthropic_twins
 from farebox.wire.http import HttpAnswer, Timeouts, is_success
 
 
-@dataclass(frozen=True, slots=True)
-class Sender:
+class Sender(Struct, frozen=True):
     """The way to providers. After `silence_ms` without a byte an answer says so, for our pings."""
 
     providers: Providers

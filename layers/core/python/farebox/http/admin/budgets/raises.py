@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Annotated
 
+from msgspec.structs import replace
 from pydantic import Field, model_validator
 
 from farebox.domain.budget import Budget, Raise, Unit

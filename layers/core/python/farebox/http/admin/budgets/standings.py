@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
+
+from msgspec import Struct
 
 from farebox.domain.budget import Budget, Raise, Unit, Window
 from farebox.domain.budget.forecast import LOOK_BACK, Spending, burn_rate, exhausted_at
@@ -15,8 +16,7 @@ from farebox.ports import BucketStanding, Reports
 ADMISSION_SLACK = timedelta(hours=1)
 
 
-@dataclass(frozen=True, slots=True)
-class BudgetReport:
+class BudgetReport(Struct, frozen=True):
     """One bucket. The standing's budget is in force, `policy_limit` is what it has without `raised`.
 
     Amounts are in the budget's unit; `overrun_picodollars` is None for token budgets. What the store cannot

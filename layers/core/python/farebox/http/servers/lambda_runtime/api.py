@@ -6,10 +6,10 @@ the invocation id as awslambdaric 4 gives it back, the restore calls as it makes
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from types import TracebackType
 
 import msgspec
+from msgspec import Struct
 
 from farebox.domain.errors import FareboxError, UpstreamFault
 from farebox.wire.headers import find
@@ -37,8 +37,7 @@ class RuntimeApiFault(Exception):
     """Lambda's side does not speak as it should. The process ends, and Lambda starts another."""
 
 
-@dataclass(frozen=True, slots=True)
-class Invocation:
+class Invocation(Struct, frozen=True):
     """What one `/next` gave. `echo` goes back with the answer; `deadline_ms` is since the epoch."""
 
     request_id: str
@@ -47,8 +46,7 @@ class Invocation:
     event: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(Struct, frozen=True):
     """An error as Lambda records it: never more of it than its kind and place, unless its words are ours."""
 
     type: str

@@ -8,7 +8,8 @@ against `used`.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from farebox.adapters.aws.dynamodb.actions import Action, update
 from farebox.adapters.aws.dynamodb.attributes import Value
@@ -27,8 +28,7 @@ _ADD = "ADD #held :held, #settled :settled, #used :used"
 _NAMED = " SET #bucket = :bucket"
 
 
-@dataclass(slots=True)
-class Movement:
+class Movement(Struct):
     """What one step adds to a bucket, either sign. With a `limit`, only if it fits under it."""
 
     settled: int = 0

@@ -8,11 +8,10 @@ or changes their limit on all of them at once; it adds and never sets, so that i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class Pool:
+class Pool(Struct, frozen=True):
     """The rooms of a wide bucket's shards, and the limit that they belong to: None before the first use.
 
     Overdrawn: a booking found no room for what it was above its hold. Nobody grants from such a bucket until
@@ -24,8 +23,7 @@ class Pool:
     is_overdrawn: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Spread:
+class Spread(Struct, frozen=True):
     """What to add to each room. It holds only while the limit still is that of the pool it was made for, and
     no room goes below nothing by it.
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+
+from msgspec import Struct
 
 from farebox.adapters.aws.codec import json_text
 from farebox.adapters.aws.dynamodb.actions import Action, Key, put, update
@@ -47,8 +48,7 @@ CELLS_AT_ONCE = 60
 _MAX_SORT_KEY_BYTES = 1_000
 
 
-@dataclass(frozen=True, slots=True)
-class Cell:
+class Cell(Struct, frozen=True):
     """One item of sums: where it is, and what it says of itself."""
 
     span: Span
@@ -57,8 +57,7 @@ class Cell:
     kept: timedelta | None
 
 
-@dataclass(frozen=True, slots=True)
-class Tally:
+class Tally(Struct, frozen=True):
     """What a row, or a part of it, adds. It is counted when its mark is written, which happens once."""
 
     row_id: str

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TypeAlias
+
+from msgspec import Struct
 
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
@@ -26,8 +27,7 @@ class SpanKind(StrEnum):
 _NAMES = {SpanKind.HOUR: "%Y-%m-%dT%H", SpanKind.DAY: "%Y-%m-%d", SpanKind.MONTH: "%Y-%m"}
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(Struct, frozen=True):
     """One hour, day or month from its first moment on."""
 
     kind: SpanKind
@@ -50,8 +50,7 @@ class Span:
         return f"{self.kind.value}#{self.start.strftime(_NAMES[self.kind])}"
 
 
-@dataclass(frozen=True, slots=True)
-class Cover:
+class Cover(Struct, frozen=True):
     """A time as spans that are summed already, and gaps whose rows are not."""
 
     spans: tuple[Span, ...]

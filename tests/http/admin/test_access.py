@@ -1,13 +1,13 @@
 """Who gets in: every route, with every key that is not a valid admin key."""
 
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import cast
 
 import httpx2
 import pytest
+from msgspec.structs import replace
 
 from farebox.adapters.local.keys import LocalKeys
 from farebox.domain.errors import StoreFault

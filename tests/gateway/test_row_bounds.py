@@ -9,11 +9,15 @@ from typing import Any
 import msgspec
 
 from farebox.domain.record import Outcome
+from farebox.gateway.route import ATTEMPTS_MAX
 from tests.gateway.stage import a_stage, asking
 from tests.support.upstream import Reply, sse_reply
 
-ROW_BYTES_MAX = 20_000
-"""An item of DynamoDB has 400 KB, and a row may be of many attempts."""
+ITEM_BYTES_MAX = 300_000
+"""Of the 400 KB that DynamoDB takes: beside the record are columns, and what it booked."""
+
+ROW_BYTES_MAX = 12_000
+"""Of one attempt."""
 
 LONG = "z" * 100_000
 USAGE: dict[str, Any] = {
@@ -52,6 +56,18 @@ async def test_an_error_of_a_name_without_end_is_remembered_by_its_beginning(tmp
         [row] = await stage.rows()
     assert row.error_type == LONG[:64]
     assert len(msgspec.json.encode(row)) < ROW_BYTES_MAX
+
+
+async def test_a_request_is_tried_so_often_and_no_more_however_many_targets_it_brings(tmp_path: Path) -> None:
+    targets = [{"provider": "@anthropic"}] * 500
+    config = json.dumps({"strategy": {"mode": "fallback"}, "targets": targets})
+    said = sse_reply([event("error", error={"type": LONG})])
+    async with a_stage(tmp_path) as stage:
+        stage.upstream.script = lambda _: said
+        await stage.ask(asking(stream=True), x_farebox_config=config)
+        [row] = await stage.rows()
+    assert len(row.attempts) == len(stage.upstream.sent) == ATTEMPTS_MAX
+    assert len(msgspec.json.encode(row)) < ITEM_BYTES_MAX
 
 
 async def test_reasons_and_ids_of_attempts_are_bounded_too(tmp_path: Path) -> None:

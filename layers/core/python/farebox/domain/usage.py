@@ -54,7 +54,7 @@ class Usage(Struct, frozen=True):
         return prompt_tokens(self)
 
 
-REMEMBERED_MAX = 20
+REMEMBERED_MAX = 5
 """Of entries and names in one usage object, once it was priced; its counters say all of it."""
 
 TEXT_MAX = 64
@@ -69,16 +69,21 @@ def remembered(usage: Usage) -> Usage:
         inference_geo=_short(usage.inference_geo),
         service_tier=_short(usage.service_tier),
         iterations=tuple(
-            replace(entry, type=entry.type[:TEXT_MAX], model=_short(entry.model))
+            replace(entry, type=_plain(entry.type), model=_short(entry.model))
             for entry in usage.iterations[:REMEMBERED_MAX]
         ),
-        unmetered=tuple(name[:TEXT_MAX] for name in usage.unmetered[:REMEMBERED_MAX]),
-        unread=tuple(name[:TEXT_MAX] for name in usage.unread[:REMEMBERED_MAX]),
+        unmetered=tuple(_plain(name) for name in usage.unmetered[:REMEMBERED_MAX]),
+        unread=tuple(_plain(name) for name in usage.unread[:REMEMBERED_MAX]),
     )
 
 
 def _short(text: str | None) -> str | None:
-    return None if text is None else text[:TEXT_MAX]
+    return None if text is None else _plain(text)
+
+
+def _plain(text: str) -> str:
+    """Take the beginning of a text, without what is long in JSON."""
+    return "".join(each for each in text[:TEXT_MAX] if each.isprintable())
 
 
 def prompt_tokens(counters: Usage | Iteration) -> int:

@@ -22,6 +22,9 @@ from farebox.ports import Clock, Randomness
 from farebox.providers.base import Call
 from farebox.wire.http import HttpAnswer
 
+ATTEMPTS_MAX = 50
+"""Of one request, whose config may bring a thousand targets: its row has them all, and is bounded."""
+
 
 class Trying(Struct, frozen=True):
     """What it takes to try, wired once per process."""
@@ -200,6 +203,8 @@ class Attempts:
 
     def _goes_on(self, failure: Failure, option: Option) -> bool:
         """Decide what comes after a failure: the same target again, another one, or nothing."""
+        if len(self._journal.attempts) + 1 >= ATTEMPTS_MAX:
+            return False
         trying, retry = self._trying, option.leaf.retry
         elapsed_ms = trying.clock.monotonic_ms() - self._journal.started_ms
         if not self._plan.chooser.is_open(option.leaf):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -26,6 +27,8 @@ from farebox.wire.http import HttpRequest, Timeouts
 from farebox.wire.sigv4 import AwsCredentials
 from tests.gateway.peers import ScriptedTransport
 from tests.support.builders import NOON, FixedClock
+from tests.support.laptop import HOST, Laptop, a_policy
+from tests.support.upstream import ScriptedUpstream, json_message, usage
 
 MODEL = "claude-opus-5-5"
 MESSAGE: dict[str, Any] = {"model": MODEL, "messages": [{"role": "user", "content": "Hi."}]}
@@ -182,6 +185,34 @@ def credential_scope(authorization: str) -> list[str]:
     """Give the key, region, service and ending of what signs, without the day."""
     key, _, *scope = authorization.partition("Credential=")[2].partition(",")[0].split("/")
     return [key, *scope]
+
+
+@pytest.mark.parametrize(
+    ("client_type", "credential"),
+    [
+        (AnthropicFoundry, "api_key"),
+        (AnthropicFoundry, "azure_ad_token_provider"),
+        (AnthropicAWS, "api_key"),
+    ],
+    ids=["foundry with a key", "foundry with a token", "platform"],
+)
+def test_the_sdks_clients_of_clouds_can_be_pointed_here_with_a_gateway_key(
+    tmp_path: Path, client_type: type[AnthropicAWS] | type[AnthropicFoundry], credential: str
+) -> None:
+    told = usage(input_tokens=3, output_tokens=2)
+    script = [json_message("Hi.", usage=told, model=MODEL)]
+    with ScriptedUpstream(script) as upstream, Laptop(tmp_path, a_policy(upstream)) as gateway:
+        key = gateway.key
+        settings: dict[str, Any] = {credential: (lambda: key) if credential != "api_key" else key}
+        if client_type is AnthropicAWS:
+            settings |= {"aws_region": "us-west-2", "workspace_id": "wrkspc_01Ab"}
+        url = f"http://{HOST}:{gateway.port}"
+        with client_type(base_url=url, max_retries=0, **settings) as client:
+            message = client.messages.create(**MESSAGE, max_tokens=5)
+        assert message.usage.output_tokens == 2
+        [row] = gateway.settled(1)
+        assert key not in repr(upstream.requests[0].headers)
+    assert (row.key, row.usage.input_tokens) == ("alice", 3)
 
 
 @pytest.mark.parametrize("spec", [PLATFORM, FOUNDRY])

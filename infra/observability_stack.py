@@ -100,6 +100,8 @@ class ObservabilityStack(Stack):
             f"{name}Dashboard",
             dashboard_name=f"farebox-{self.options.stage}-{name.lower()}",
             default_interval=shown,
+            # Else CloudWatch draws other spans than the titles say, and adds hours up as days.
+            period_override=cloudwatch.PeriodOverride.INHERIT,
             widgets=rows,
         )
 

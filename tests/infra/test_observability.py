@@ -186,6 +186,13 @@ def test_no_dashboard_shows_more_than_a_free_one_may(dev: Cloud) -> None:
         assert len(listed) <= DASHBOARD_METRICS_MAX
 
 
+def test_what_is_titled_per_hour_or_day_is_drawn_so_over_any_time(dev: Cloud) -> None:
+    # CloudWatch else takes a span that suits the time shown. Source: CloudWatch API reference, "Dashboard
+    # body structure and syntax", read 2026-11.
+    for dashboard in dev.resources(DASHBOARD).values():
+        assert json.loads(plain(dashboard["Properties"]["DashboardBody"]))["periodOverride"] == "inherit"
+
+
 def test_every_field_that_a_query_reads_is_in_the_request_log(dev: Cloud) -> None:
     queries = [
         each["Properties"]["QueryString"] for each in dev.resources("AWS::Logs::QueryDefinition").values()

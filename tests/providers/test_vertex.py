@@ -366,6 +366,14 @@ def test_a_beginning_that_fails_is_tried_again_and_costs_what_google_bills(tmp_p
     assert (row.attempts[0].cost_picodollars == 0) == is_free
 
 
+def test_an_error_of_a_megabyte_is_told_in_short_and_at_once() -> None:
+    words = "a" * 1_000_000
+    body = json.dumps({"error": {"code": 400, "message": words, "status": "INVALID_ARGUMENT"}}).encode()
+    for sent in (body, words.encode()):
+        error = google_errors.google_error(WholeAnswer(400, [], sent), sent, PROJECT)
+        assert error.message == words[:2_000]
+
+
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=20) | st.just(f"x {PLACE}"),
     lambda inner: (

@@ -26,7 +26,7 @@ from farebox.domain.errors import CredentialUnavailable, UpstreamUnreachable
 from farebox.ports.bearer import BearerToken
 from farebox.wire.headers import find
 from farebox.wire.http import HttpRequest, Origin
-from farebox.wire.sigv4 import AwsCredentials
+from farebox.wire.sigv4 import AwsCredentials, Signer
 from tests.gateway.peers import ScriptedTransport
 from tests.support.builders import FixedClock
 from tests.support.google import (
@@ -215,29 +215,40 @@ async def test_aws_says_who_we_are_and_google_gives_a_token_for_it() -> None:
     )
     told = {each["key"]: each["value"] for each in subject["headers"]}
     assert told["x-goog-cloud-target-resource"] == AUDIENCE
-    assert "x-goog-cloud-target-resource" in told["authorization"]
+    assert "x-goog-cloud-target-resource" in told["Authorization"]
     assert OWN.secret_access_key not in json.dumps(subject)
 
 
 @pytest.mark.parametrize("session", ["session/+=of ours", None])
-def test_the_subject_token_is_signed_as_botocore_and_googles_library_sign(session: str | None) -> None:
+def test_the_subject_token_is_signed_as_botocore_signs(session: str | None) -> None:
     credentials = dataclasses.replace(OWN, session_token=session)
     token = subject_token(AUDIENCE, credentials, "us-east-1", datetime(2026, 11, 28, 9, 5, 7, tzinfo=UTC))
     subject = json.loads(unquote(token))
     told = {each["key"]: each["value"] for each in subject["headers"]}
     keys = BotoCredentials(credentials.access_key_id, credentials.secret_access_key, session)
     signer = SigV4Auth(keys, "sts", "us-east-1")
-    unsigned = {name: value for name, value in told.items() if name != "authorization"}
+    unsigned = {name: value for name, value in told.items() if name != "Authorization"}
     request = AWSRequest("POST", subject["url"].replace("?", "/?"), data=b"", headers=unsigned)
     request.context["timestamp"] = told["x-amz-date"]
     text = signer.string_to_sign(request, signer.canonical_request(request))
-    assert told["authorization"].endswith(f"Signature={signer.signature(text, request)}")
-    # Google's library signs for its own moment, so only the shape can be compared.
-    theirs = google_signs(credentials)
+    assert told["Authorization"].endswith(f"Signature={signer.signature(text, request)}")
+
+
+@pytest.mark.parametrize("session", ["session/+=of ours", None])
+def test_the_subject_token_has_the_form_and_the_signature_of_googles_library(session: str | None) -> None:
+    credentials = dataclasses.replace(OWN, session_token=session)
+    theirs = google_signs(credentials)  # at its own moment, and without the target
+    moment = datetime.strptime(theirs["headers"]["x-amz-date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    subject = json.loads(unquote(subject_token(AUDIENCE, credentials, "us-east-1", moment)))
+    told = {each["key"]: each["value"] for each in subject["headers"]}
     assert (subject["url"], subject["method"]) == (theirs["url"], theirs["method"])
-    names = {name.lower() for name in theirs["headers"]}
-    assert set(told) == names | {"x-goog-cloud-target-resource"}
-    assert told["host"] == theirs["headers"]["host"]
+    assert set(told) == {*theirs["headers"], "x-goog-cloud-target-resource"}
+    for name in theirs["headers"].keys() - {"Authorization"}:
+        assert told[name] == theirs["headers"][name]
+    origin = Origin("https", "sts.us-east-1.amazonaws.com", 443)
+    request = HttpRequest(b"POST", origin, b"/?Action=GetCallerIdentity&Version=2011-06-15", [], b"")
+    signed = Signer("us-east-1", "sts").sign(request, credentials, moment)
+    assert find(signed, b"authorization") == theirs["headers"]["Authorization"].encode()
 
 
 async def test_a_federated_identity_may_act_as_a_service_account() -> None:

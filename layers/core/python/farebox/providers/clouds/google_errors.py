@@ -51,6 +51,7 @@ GOOGLE_ERRORS: Mapping[str, Kind] = {
     "UNKNOWN": API,
 }
 RETRY_AFTER_S_MAX = 3_600
+WORDS_MAX = 2_000
 
 _RETRY_INFO = "type.googleapis.com/google.rpc.RetryInfo"
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)s")
@@ -68,7 +69,7 @@ def google_error(answer: HttpAnswer, body: bytes, project: str | None) -> CloudE
     found = google_error_in(body, project)
     if found is not None:
         return replace(found, status=answer.status)
-    words = body.decode("utf-8", "replace")[:2_000].strip()
+    words = body[: 4 * WORDS_MAX].decode("utf-8", "replace").strip()
     if words.startswith("<"):
         words = f"Google answered with a page (HTTP status {answer.status}); is there Vertex in the region?"
     return CloudError(answer.status, "", without_names(words, project))
@@ -101,7 +102,7 @@ def without_names(words: str, project: str | None) -> str:
     """Take out whose project and which accounts an error speaks of: developers are told what is wrong, not
     where the company keeps it.
     """
-    plain = _PROJECTS.sub(r"\1...", _ACCOUNTS.sub("...", words))
+    plain = _PROJECTS.sub(r"\1...", _ACCOUNTS.sub("...", words[:WORDS_MAX]))
     return plain.replace(project, "...") if project else plain
 
 

@@ -94,7 +94,11 @@ def subject_token(audience: str, credentials: AwsCredentials, region: str, now: 
     document = {
         "url": f"https://{origin.host}?{_CALLER_IDENTITY}",
         "method": "POST",
-        "headers": [{"key": name.decode(), "value": value.decode()} for name, value in headers],
+        # Written as Google's own libraries write them.
+        "headers": [
+            {"key": name.decode().replace("authorization", "Authorization"), "value": value.decode()}
+            for name, value in headers
+        ],
     }
     return quote(msgspec.json.encode(document).decode(), safe="")
 

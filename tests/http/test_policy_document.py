@@ -426,6 +426,14 @@ def test_foundry_may_be_asked_by_an_application_of_entra(tenant: str) -> None:
     assert (provider["tenant_id"], provider["client_id"]) == (tenant, UUID)
 
 
+def test_every_example_of_the_page_about_providers_is_a_sound_document() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "providers.md").read_text()
+    blocks = [block.partition("```")[0] for block in page.split("```yaml\n")[1:]]
+    examples = [text for text in blocks if text.startswith("providers:")]
+    kinds = {piece.document["type"] for text in examples for piece in parse_policy_text(text.encode()).pieces}
+    assert kinds >= {"bedrock", "foundry", "anthropic-aws", "vertex"}
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

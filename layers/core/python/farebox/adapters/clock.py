@@ -5,19 +5,40 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
+
+ASLEEP_NS = 100_000_000
+"""What the clocks differ by from one look to the next without any sleep between."""
 
 
 class SystemClock:
-    """Time as the machine knows it."""
+    """Time as the machine knows it.
+
+    A frozen function and a laptop that sleeps do not move Linux's monotonic clock on, so that what was read
+    before would look fresh after hours. The wall clock tells how long that was.
+    Source: hashicorp/vault-lambda-extension#150, read 2026-11.
+    """
+
+    def __init__(
+        self, wall_ns: Callable[[], int] = time.time_ns, monotonic_ns: Callable[[], int] = time.monotonic_ns
+    ) -> None:
+        self._wall_ns, self._monotonic_ns = wall_ns, monotonic_ns
+        self._wall_before, self._monotonic_before = wall_ns(), monotonic_ns()
+        self._asleep_ns = 0
 
     def now(self) -> datetime:
         """Give the wall clock, UTC."""
         return datetime.now(UTC)
 
     def monotonic_ms(self) -> int:
-        """Give a clock that never goes back, for durations."""
-        return time.monotonic_ns() // 1_000_000
+        """Give a clock that never goes back, for durations and ages; it counts what was slept through."""
+        wall, monotonic = self._wall_ns(), self._monotonic_ns()
+        asleep_ns = (wall - self._wall_before) - (monotonic - self._monotonic_before)
+        self._wall_before, self._monotonic_before = wall, monotonic
+        if asleep_ns > ASLEEP_NS:
+            self._asleep_ns += asleep_ns
+        return (monotonic + self._asleep_ns) // 1_000_000
 
     async def sleep_ms(self, duration_ms: int) -> None:
         """Wait so long while others run."""

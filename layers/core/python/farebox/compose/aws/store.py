@@ -50,7 +50,11 @@ def open_store(
     clock, randomness = SystemClock(), SystemRandomness()
     settings = load_settings(environment)
     chosen_hosts = AddressRule(settings.trusted_hosts)
-    transport = Http1Transport(ssl.create_default_context(), chosen_hosts=chosen_hosts)
+    transport = Http1Transport(
+        ssl.create_default_context(),
+        chosen_hosts=chosen_hosts,
+        seconds=lambda: clock.monotonic_ms() / 1_000,
+    )
     credentials = role_credentials(environment, transport, clock)
     service = Service(service_origin(deployment, "dynamodb"), deployment.region)
     client = DynamoClient(transport, service, credentials, clock=clock, randomness=randomness)

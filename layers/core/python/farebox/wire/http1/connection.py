@@ -17,7 +17,7 @@ class Connection(asyncio.Protocol):
     `connection_lost` here.
     """
 
-    __slots__ = ("_census", "dead", "gone", "idle_since", "origin", "transport", "used")
+    __slots__ = ("_census", "dead", "gone", "idle_since", "origin", "rested_at", "transport", "used")
 
     transport: asyncio.Transport
     gone: asyncio.Future[None]
@@ -27,7 +27,7 @@ class Connection(asyncio.Protocol):
         self._census = census
         self.dead = False
         self.used = False
-        self.idle_since = 0.0
+        self.idle_since = self.rested_at = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import deque
+from collections.abc import Callable
 
 from farebox.domain.errors import UpstreamCut, UpstreamTimeout, UpstreamUnreachable
 from farebox.domain.routing.hosts import AddressRule
@@ -32,11 +33,14 @@ class Http1Transport:
         idle_keep_s: float = 50.0,
         chosen_hosts: AddressRule | None = None,
         resolve: Resolve = resolve,
+        seconds: Callable[[], float] | None = None,
     ) -> None:
+        """`seconds` is a clock that counts what the process was frozen for; else the event loop's serves."""
         self._ssl_context = ssl_context
         self._chosen_hosts, self._resolve = chosen_hosts or AddressRule(), resolve
         self._max_idle_per_origin = max_idle_per_origin
         self._idle_keep_s = idle_keep_s
+        self._seconds = seconds
         self._idle: dict[Origin, deque[Connection]] = {}
         self._census: set[Connection] = set()
         self._sweeper: asyncio.TimerHandle | None = None
@@ -93,10 +97,10 @@ class Http1Transport:
     def _take_idle(self, origin: Origin) -> Connection | None:
         idle = self._idle.get(origin)
         # The sweeper may be late: a frozen process wakes with connections that nobody knows any more.
-        keep_from = asyncio.get_running_loop().time() - self._idle_keep_s
+        keep_from = self._now() - self._idle_keep_s
         while idle:
             connection = idle.pop()
-            if connection.idle_since > keep_from and not connection.is_stale():
+            if connection.rested_at > keep_from and not connection.is_stale():
                 return connection
             connection.drop()
         return None
@@ -105,12 +109,16 @@ class Http1Transport:
         if self._closed:
             connection.drop()
             return
+        connection.rested_at = self._now()
         idle = self._idle.setdefault(connection.origin, deque())
         idle.append(connection)
         if len(idle) > self._max_idle_per_origin:
             idle.popleft().drop()
         if self._sweeper is None:
             self._sweeper = asyncio.get_running_loop().call_later(self._idle_keep_s, self._sweep)
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time() if self._seconds is None else self._seconds()
 
     def _sweep(self) -> None:
         """Drop what has rested too long, come back when the next one will have."""

@@ -9,7 +9,7 @@ from farebox.domain.record import Outcome
 from tests.gateway.stage import Stage, Told, a_file, a_provider, a_stage, asking
 from tests.gateway.test_fallback import COST, GOOD, by_host
 from tests.gateway.test_retries import no
-from tests.support.upstream import Reply
+from tests.support.upstream import Reply, error_reply
 
 OPUS = "claude-opus-5-5"
 
@@ -161,3 +161,15 @@ async def test_a_dearer_target_is_admitted_at_its_own_price(tmp_path: Path) -> N
     assert held["of-first"] == 0
     assert held["of-second"] == held["all"] > 0
     assert settled == {("all", ""): 3 * COST, ("of-second", ""): 3 * COST}
+
+
+async def test_who_has_the_last_word_is_told_with_all_its_tries(tmp_path: Path) -> None:
+    config: dict[str, object] = {
+        "strategy": {"mode": "fallback"},
+        "targets": [{"provider": "@first", "retry": {"attempts": 1}}, {"provider": "@lost"}],
+    }
+    async with a_stage(tmp_path, a_policy()) as stage:
+        told = await asked(stage, config, first=error_reply(503, "api_error", "Not now."))
+    assert told.status == 503
+    assert told.header("x-portkey-last-used-option-index") == "config.targets[0]"
+    assert told.header("x-portkey-retry-attempt-count") == "-1"

@@ -219,7 +219,8 @@ class Attempts:
         if self._wait_ms is not None:
             return True
         if retry.attempts and self._retries == retry.attempts:
-            self._journal.request.handling.retries = RETRIES_EXHAUSTED
+            self._asked = option, RETRIES_EXHAUSTED
+            self._turn_to(*self._asked)
         if elapsed_ms > trying.patience.answer_within_ms:
             return False
         self._course.move(failure.status)

@@ -3,9 +3,35 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from farebox.domain.price.model_id import normalise
 from farebox.domain.price.model_names import anthropic_id
 
+PIECES = st.sampled_from(
+    [
+        *(
+            "claude-haiku-4-5",
+            "claude-opus-4-6",
+            "anthropic.",
+            "us.",
+            "haiku.",
+            "/",
+            "@",
+            "@default",
+            "-v1:0",
+        ),
+        *(
+            "@20250929",
+            "-20250929",
+            "arn:aws:bedrock:us-east-1:1:",
+            "foundation-model/",
+            "inference-profile/",
+        ),
+        *("application-inference-profile/", "bedrock/", "[1m]"),
+    ]
+)
 PROFILE = "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/abc123"
 
 
@@ -32,3 +58,8 @@ PROFILE = "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/
 def test_a_clouds_name_becomes_anthropics_with_its_snapshot(named: str, own: str) -> None:
     assert anthropic_id(named) == own
     assert anthropic_id(own) == own
+
+
+@given(st.lists(PIECES, min_size=1, max_size=6).map("".join))
+def test_no_name_becomes_that_of_a_model_by_which_it_was_not_admitted(named: str) -> None:
+    assert normalise(anthropic_id(named)).id == normalise(named).id

@@ -113,6 +113,27 @@ def test_a_whole_bedrock_answer_is_the_message(laptop: Laptop) -> None:
     assert laptop.settled(1)[0].outcome is Outcome.FINISHED
 
 
+@pytest.mark.parametrize(
+    ("allowed", "model"),
+    [
+        (
+            "claude-haiku-*",
+            "arn:aws:bedrock:us-east-1:1:foundation-model/claude-haiku-4-5/inference-profile/"
+            "us.anthropic.claude-opus-4-6-v1",
+        ),
+        ("*haiku*", "haiku.anthropic.claude-opus-4-6"),
+        ("*haiku*", "claude-opus-4-6@haiku"),
+    ],
+)
+def test_no_spelling_of_a_model_is_admitted_as_one_and_asked_as_another(
+    upstream: ScriptedUpstream, tmp_path: Path, allowed: str, model: str
+) -> None:
+    seen = len(upstream.requests)
+    with Laptop(tmp_path, a_policy(upstream, keys=[{"name": "alice", "models": [allowed]}])) as laptop:
+        invoke(laptop, body_of(), model=model)
+    assert [json.loads(each.body)["model"] for each in upstream.requests[seen:]] in ([], [model])
+
+
 def test_a_guardrail_that_somebody_relies_on_is_not_left_out_silently(
     laptop: Laptop, upstream: ScriptedUpstream
 ) -> None:

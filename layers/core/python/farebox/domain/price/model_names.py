@@ -81,9 +81,16 @@ def foundation_model_id(model: str) -> str:
 
 
 def anthropic_id(model: str) -> str:
-    """Write a model as Anthropic's own API does, with the snapshot that a cloud's name for it has. An
-    application inference profile names none and stays.
+    """Write a model as Anthropic's own API does, with the snapshot that a cloud's name for it has.
+
+    An application inference profile names none and stays. So does what is known by another name than this,
+    for it was admitted by that one.
     """
+    name = _as_anthropic(model)
+    return name if normalise(name).id == normalise(model).id else model
+
+
+def _as_anthropic(model: str) -> str:
     if is_bedrock_id(model):
         name = foundation_model_id(model)
         is_named = name.startswith("anthropic.")

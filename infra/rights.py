@@ -37,6 +37,15 @@ def event_bus_arn(stack: Stack, name: str) -> str:
     return f"arn:{stack.partition}:events:{stack.region}:{stack.account}:event-bus/{name}"
 
 
+def secret_arn(stack: Stack, name: str) -> str:
+    """Give the ARN of a secret by its name, but for the six characters that Secrets Manager adds.
+
+    The whole one would be an export, which CloudFormation keeps as long as it is imported: a secret could
+    never be taken from the options again.
+    """
+    return f"arn:{stack.partition}:secretsmanager:{stack.region}:{stack.account}:secret:{name}-??????"
+
+
 def on_table(table: dynamodb.Table, *actions: str, indexes: Sequence[Index] = ()) -> iam.PolicyStatement:
     """Allow operations on a table, and with `Query` also on the indexes given."""
     arns = [table.table_arn, *(f"{table.table_arn}/index/{index.name}" for index in indexes)]
@@ -59,7 +68,7 @@ def proxy_rights(stack: Stack, storage: StorageStack) -> list[iam.PolicyStatemen
         on_table(tables[USAGE.name], "GetItem", *APPEND),
     ]
     if storage.secrets:
-        arns = [secret.secret_arn for secret in storage.secrets]
+        arns = [secret_arn(stack, name) for name in storage.secrets]
         rights.append(iam.PolicyStatement(actions=["secretsmanager:GetSecretValue"], resources=arns))
     rights += [
         iam.PolicyStatement(actions=[*right.actions], resources=[*right.resources])

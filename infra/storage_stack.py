@@ -36,7 +36,9 @@ class StorageStack(Stack):
             bound_log_of_emptying(self)
         self.cache_bucket_export = self.export_value(self.cache_bucket.bucket_arn)
         self.secret_prefix = f"farebox/{options.stage}/"
-        self.secrets = [self._secret(name) for name in options.secrets]
+        self.secrets = [self.secret_prefix + name for name in options.secrets]
+        for name in options.secrets:
+            self._secret(name)
 
     def _table(self, table: Table) -> dynamodb.Table:
         made = dynamodb.Table(
@@ -79,7 +81,7 @@ class StorageStack(Stack):
             **more,
         )
 
-    def _secret(self, name: str) -> secretsmanager.Secret:
+    def _secret(self, name: str) -> None:
         """Make a place for a credential. It holds a random text until the operator puts the real one."""
         secret = secretsmanager.Secret(
             self,
@@ -91,7 +93,6 @@ class StorageStack(Stack):
         acknowledge(
             secret, "SMG4", "A provider's credential is made and rotated at the provider, not by AWS."
         )
-        return secret
 
 
 def _attribute(name: str, kind: str = "S") -> dynamodb.Attribute:

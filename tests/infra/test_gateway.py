@@ -96,7 +96,7 @@ def test_the_proxy_keeps_answers_and_the_admin_plane_does_not(dev: Cloud) -> Non
 def test_the_proxy_reads_the_credentials_of_its_stage_and_no_other_secret(dev: Cloud) -> None:
     [reading] = [each for each in statements(dev, "proxy") if "secretsmanager" in json.dumps(each["Action"])]
     assert reading["Action"] == "secretsmanager:GetSecretValue"
-    assert "anthropicSecret" in json.dumps(reading["Resource"])
+    assert json.dumps(reading["Resource"]).endswith(':secret:farebox/dev/anthropic-??????"]]}')
 
 
 def test_the_admin_plane_lists_circuit_breakers_and_writes_no_sums(dev: Cloud) -> None:

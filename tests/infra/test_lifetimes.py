@@ -133,3 +133,9 @@ def test_no_stack_imports_what_another_makes_anew_with_each_change(
     }
     assert exported
     assert [value for value in exported if any(f'"{version}"' in value for version in versions)] == []
+
+
+def test_a_credential_can_be_taken_from_the_options_again(prod: Cloud) -> None:
+    # CloudFormation refuses to drop an export that another stack still imports.
+    outputs = prod.templates["storage"]["Outputs"]
+    assert [name for name, output in outputs.items() if "Export" in output and "Secret" in name] == []

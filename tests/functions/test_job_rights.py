@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict
+from datetime import UTC, datetime
 
 from farebox.compose.aws.alerts import notifier_job, sweeper_job
 from farebox.compose.aws.carriers import aggregator_job, relay_job
@@ -61,7 +62,8 @@ def test_the_roles_may_do_all_that_the_functions_ask_for(ministack: Ministack, d
     behind = Behind(ministack.port)
     behind.apply({"budgets": [BUDGET]})
     spent = {"charged_picodollars": 6 * USD, "cost_picodollars": 6 * USD}
-    behind.book(a_record("req_2", **spent), a_record("req_3", error_type="BrakeSpent"))
+    now = datetime.now(UTC)  # what is long past is told to nobody
+    behind.book(a_record("req_2", at=now, **spent), a_record("req_3", at=now, error_type="BrakeSpent"))
     relayed = asked(behind, relay_job, behind.stream())
     assert ("events:PutEvents", "") in relayed
     told = asked(behind, notifier_job, behind.messages("budget_notifier"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -263,6 +263,20 @@ def test_dead_letters_are_told_when_they_grow_and_not_before(behind: Behind) -> 
     documents = [json.loads(alert["Message"]) for alert in behind.alerts()]
     assert [(each["kind"], each["count"]) for each in documents] == [("dead_letters", 1), ("dead_letters", 2)]
     assert documents[0]["command"] == "farebox replay --since 14d"
+
+
+def test_dead_letters_that_somebody_looks_at_are_no_news_when_they_are_back(behind: Behind) -> None:
+    queue = {"QueueUrl": behind.queues["dead"]}
+    with closing(behind.client("sqs")) as sqs, a_job(sweeper_job, behind.environment) as (sweep, told):
+        sqs.send_message(**queue, MessageBody="{}")
+        sweep({})
+        [looked_at] = sqs.receive_message(**queue)["Messages"]
+        sweep({})
+        handle = looked_at["ReceiptHandle"]
+        sqs.change_message_visibility(**queue, ReceiptHandle=handle, VisibilityTimeout=0)
+        sweep({})
+        assert told.counts("dead_letters") == [1, 1, 1]
+        assert told.counts("alerts_told") == [1, 0, 0]
 
 
 def test_a_part_that_fails_keeps_no_other_from_its_work(behind: Behind) -> None:

@@ -12,7 +12,8 @@ import msgspec
 
 from farebox.adapters.aws.services.call import AwsService
 
-_DEPTH = "ApproximateNumberOfMessages"
+# Those that somebody looks at just now are hidden from others, and have not gone: they would be news again.
+_DEPTHS = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
 _HEADERS = [
     (b"accept-encoding", b"identity"),
     (b"content-type", b"application/x-amz-json-1.0"),
@@ -39,5 +40,6 @@ class QueuedDeadLetters:
         return {url.rpartition("/")[2]: depth for url, depth in zip(self._queue_urls, depths, strict=True)}
 
     async def _depth(self, url: str) -> int:
-        body = msgspec.json.encode({"QueueUrl": url, "AttributeNames": [_DEPTH]})
-        return int(_attributes(await self._service.post(_HEADERS, body)).attributes[_DEPTH])
+        body = msgspec.json.encode({"QueueUrl": url, "AttributeNames": _DEPTHS})
+        told = _attributes(await self._service.post(_HEADERS, body)).attributes
+        return sum(int(told[name]) for name in _DEPTHS)

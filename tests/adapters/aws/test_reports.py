@@ -1,11 +1,21 @@
 """What only reports over DynamoDB meet: drift that lasts, resets under fire, names too long for a key."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 
+from farebox.adapters.aws.codec import cursor_text
+from farebox.adapters.aws.dynamodb.attributes import Item, Value
+from farebox.adapters.aws.dynamodb.items import Items
 from farebox.adapters.aws.ledger.buckets.keys import partition_of
+from farebox.adapters.aws.ledger.buckets.shards import Buckets
+from farebox.adapters.aws.ledger.outbox import DynamoLedgerRows
+from farebox.adapters.aws.ledger.reports import DynamoReports
+from farebox.adapters.aws.stamps import Stamps
 from farebox.adapters.aws.store import DynamoStore
 from farebox.domain.budget import Budget, Shortage, Standing
+from farebox.domain.errors import StoreFault
 from farebox.wire.http1 import Http1Transport
 from tests.support.builders import NOON, FixedClock, a_budget, a_hold, a_record, a_scope, a_touch
 from tests.support.dynamo import Deployment, ask
@@ -154,3 +164,42 @@ async def test_entries_of_one_change_are_read_across_pages(
         actors.append([entry.actor for entry in page.rows])
         cursor = page.next
     assert (actors, cursor) == ([["root 2"], ["root 1"], ["root 0"]], None)
+
+
+class Strict(Items):
+    """Refuses, as DynamoDB does and its emulator does not, to look between an end and a beginning."""
+
+    async def query(
+        self,
+        table: str,
+        condition: str,
+        *,
+        index: str | None = None,
+        descending: bool = False,
+        limit: int | None = None,
+        **values: Value,
+    ) -> AsyncIterator[Item]:
+        low, high = (values.get(name) for name in ("after" if "after" in values else "first", "last"))
+        if isinstance(low, str) and isinstance(high, str) and low > high:
+            raise StoreFault("Query: ValidationException")
+        async for item in super().query(
+            table, condition, index=index, descending=descending, limit=limit, **values
+        ):
+            yield item
+
+
+async def test_a_time_that_ends_before_it_begins_has_no_rows(
+    deployment: Deployment, transport: Http1Transport
+) -> None:
+    clock, hour = FixedClock(), timedelta(hours=1)
+    items = Strict(deployment.client(transport, clock))
+    await book(deployment.store(transport, clock), "r1", 1)
+    buckets = Buckets(items, deployment.names.budgets)
+    reports = DynamoReports(items, deployment.names, Stamps(clock, "p"), buckets)
+    assert len(await reports.usage(by="key", since=NOON - hour, until=NOON + hour)) == 1
+    assert await reports.usage(by="key", since=NOON + hour, until=NOON - hour) == []
+    rows = DynamoLedgerRows(items, deployment.names)
+    # A cursor of a later time than what is asked for now.
+    beyond = cursor_text(f"{2 * 10**15:017d}#{0:017d}#r1")
+    assert (await rows.ids(NOON - hour, NOON + hour)).rows == ["r1"]
+    assert (await rows.ids(NOON - hour, NOON + hour, cursor=beyond)).rows == []

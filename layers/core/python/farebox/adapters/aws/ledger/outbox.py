@@ -76,6 +76,8 @@ class DynamoLedgerRows:
         if cursor and not rows.is_place(after):
             raise ConfigInvalid("cursor", "this is not a cursor of this list")
         last = rows.place_at(until)
+        if after > last:
+            return Page([])  # DynamoDB refuses to look between an end and a beginning
         slices = await asyncio.gather(
             *(self._places(shard, after, last, limit + 1) for shard in rows.TIME_SHARDS)
         )

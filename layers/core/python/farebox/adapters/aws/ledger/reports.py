@@ -192,6 +192,8 @@ class DynamoReports:
 
     async def _between(self, since: datetime | None, until: datetime | None) -> AsyncGenerator[Item, None]:
         """Walk through the rows of a span, in no order, with the attributes that are summed."""
+        if since and until and since > until:
+            return  # DynamoDB refuses to look between an end and a beginning
         for shard in rows.TIME_SHARDS:
             found = self._items.query(
                 self._tables.usage,

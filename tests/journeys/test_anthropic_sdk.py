@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -204,6 +204,10 @@ def test_a_body_above_the_limit_is_too_large(laptop: Laptop, client: anthropic.A
     assert len(laptop.upstream.requests) == seen
 
 
+# Nobody waits until an answer is kept: whoever asks at once may be a little too early.
+ASKED_AT_MOST = 20
+
+
 @pytest.mark.parametrize("is_stream", [False, True])
 def test_an_answer_of_the_cache_reads_like_a_new_one(
     laptop: Laptop, client: anthropic.Anthropic, is_stream: bool
@@ -215,22 +219,19 @@ def test_an_answer_of_the_cache_reads_like_a_new_one(
         "messages": [{"role": "user", "content": "The same again."}],
         "extra_headers": {"x-portkey-cache": "simple"},
     }
-    told = []
-    for _ in range(2):
+    told: list[tuple[anthropic.types.Message, Mapping[str, str]]] = []
+    while len(told) < ASKED_AT_MOST and (not told or told[-1][1]["x-portkey-cache-status"] == "MISS"):
         if is_stream:
             with client.messages.stream(**asked) as stream:
                 told.append((stream.get_final_message(), stream.response.headers))
         else:
             raw = client.messages.with_raw_response.create(**asked)
             told.append((raw.parse(), raw.headers))
-    (first, first_headers), (again, again_headers) = told
-    assert [headers["x-portkey-cache-status"] for headers in (first_headers, again_headers)] == [
-        "MISS",
-        "HIT",
-    ]
+    (first, _), (again, again_headers) = told[0], told[-1]
+    assert again_headers["x-portkey-cache-status"] == "HIT"
     assert again == first
     assert again.usage.output_tokens == USED["output_tokens"]
-    assert len(laptop.upstream.requests) == seen + 1
+    assert len(laptop.upstream.requests) == seen + len(told) - 1
     row = newest_row(laptop)
     assert (row["outcome"], row["cost_usd"], row["attempts"]) == ("cached", "0", 0)
     assert Decimal(row["saved_usd"]) == cost_usd(USED)

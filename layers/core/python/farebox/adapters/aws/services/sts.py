@@ -47,12 +47,12 @@ async def assume_role(
         form = urlencode(fields).encode()
         text = await _ask(form, await source.current(), transport, origin, region, clock)
     except UpstreamFault as fault:
-        raise StoreFault(f"STS does not give credentials of {role.arn}: {fault}") from fault
+        raise StoreFault(f"STS does not give the role: {fault}") from fault
     names = ("AccessKeyId", "SecretAccessKey", "SessionToken", "Expiration")
     found = [_element(text, name) for name in names]
     if not all(found):
         code = _element(text, "Code") or "an answer without credentials"
-        raise StoreFault(f"STS does not give credentials of {role.arn}: {code}")
+        raise StoreFault(f"STS does not give the role: {code}")
     key, secret, token, expiration = found
     return AwsCredentials(key, secret, token, datetime.fromisoformat(expiration))
 

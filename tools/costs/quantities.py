@@ -58,6 +58,18 @@ class Assumed:
     """In a month: 240 on each of 21 days."""
 
 
+BOUNDS = {
+    "stream_s": (1, 900),
+    "proxy_memory_mb": (128, 10_240),
+    "prompt_kb": (0, 5_500),
+    "answer_kb": (0, 100_000),
+    "models": (1, 1_000),
+    "outcomes": (1, 100),
+    "workspaces": (1, 10_000),
+    "requests_a_developer": (1, 1_000_000),
+}
+"""What may be assumed: Lambda's longest run and memory, the largest request; else what nobody goes beyond."""
+
 JOB_MEMORY_MB = 256
 JOB_MS = 100
 """Assumed of each invocation behind a request, as the whole of it on Lambda's bill."""

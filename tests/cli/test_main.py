@@ -118,6 +118,17 @@ def test_a_gateway_that_is_gone_is_told_as_such(tmp_path: Path) -> None:
     )
 
 
+def test_a_deployment_that_does_not_answer_is_told_without_words_of_the_laptop() -> None:
+    named = {"FAREBOX_URL": "https://gone.lambda-url.invalid", "FAREBOX_ADMIN_KEY": ADMIN_SECRET}
+    ran = run("usage", **named, HTTPS_PROXY="http://127.0.0.1:9", NO_PROXY="")
+    assert ran.status == 1
+    assert ran.err.startswith("farebox: No gateway answers at https://gone.lambda-url.invalid (")
+    assert ran.err.endswith(
+        "). Check that this is the AdminUrl of the stage that you mean, that it is still deployed, "
+        "and that your network and proxy let you there.\n"
+    )
+
+
 def test_the_environment_names_a_gateway(gateway: Gateway) -> None:
     named = {"FAREBOX_URL": f"{gateway.url}/", "FAREBOX_ADMIN_KEY": ADMIN_SECRET}
     assert run("keys", "list", "--json", **named).json == {"rows": [], "next": None}

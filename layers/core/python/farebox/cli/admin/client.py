@@ -71,9 +71,7 @@ class AdminClient:
             with error:
                 raise GatewayRefused(_refusal_text(error.code, error.read(), self._url)) from None
         except (URLError, OSError) as error:
-            raise GatewayUnreachable(
-                f"No gateway answers at {self._url} ({_reason(error)}). Is `farebox serve` running?"
-            ) from None
+            raise GatewayUnreachable(_silence_text(self._url, _reason(error))) from None
 
 
 def connect(data: Path | None, *, url: str | None = None) -> AdminClient:
@@ -140,6 +138,16 @@ def _refusal_text(status: int, body: bytes, url: str) -> str:
         return str(json.loads(body)["error"]["message"])
     except (ValueError, KeyError, TypeError):
         return f"{url} answered with HTTP status {status} and no explanation."
+
+
+def _silence_text(url: str, reason: str) -> str:
+    silence = f"No gateway answers at {url} ({reason})."
+    if _is_loopback(urlsplit(url).hostname or ""):
+        return f"{silence} Is `farebox serve` running?"
+    return (
+        f"{silence} Check that this is the AdminUrl of the stage that you mean, that it is still deployed, "
+        "and that your network and proxy let you there."
+    )
 
 
 def _reason(error: OSError) -> str:

@@ -163,6 +163,16 @@ async def test_after_the_wait_a_held_bucket_asks_to_come_back() -> None:
     assert refused.value.retry_after_s == 2
 
 
+async def test_a_request_waits_no_longer_at_many_targets_than_at_one() -> None:
+    ledger, journal, clock = LedgerOf(Standing(held=900)), a_journal(), SteppingClock(500)
+    terms, tries = HoldTerms(wait_ms=1000), []
+    for _ in range(3):
+        with pytest.raises(BudgetHeld):
+            await reserve(an_option(a_budget(limit=1000)), journal, ledger, clock, terms)
+        tries.append(len(ledger.holds))
+    assert tries == [2, 3, 4]
+
+
 async def test_a_bucket_that_empties_while_one_waits_is_exhausted() -> None:
     ledger = LedgerOf(Standing(held=900), Standing(settled=900))
     with pytest.raises(BudgetExhausted):

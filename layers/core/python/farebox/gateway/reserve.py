@@ -28,7 +28,9 @@ CLAMPS_MAX = 8
 
 
 class HoldTerms(Struct, frozen=True):
-    """How long a hold lives without renewal, and how long a request waits for others to give theirs back."""
+    """How long a hold lives without renewal, and how long a request waits for others to give theirs back, at
+    all of its targets together.
+    """
 
     lease_ms: int = 60_000
     wait_ms: int = 2_000
@@ -42,9 +44,9 @@ async def reserve(
     Picodollars or tokens, by budget. A request that no budget blocks is held too, at nothing: its draft is
     the row that is booked if the process dies. What an earlier target held is given back in the same atomic
     step; where nothing changes, nothing is asked. Where a budget wants it and it helps, the option that is
-    given asks for a shorter answer. Raises `BudgetExhausted` when what is settled leaves too
-    little, `BudgetHeld` when open requests stood in the way for all of `wait_ms`, and `StoreFault` where a
-    budget blocks; where none does, the request goes on without a hold.
+    given asks for a shorter answer. Raises `BudgetExhausted` when what is settled leaves too little,
+    `BudgetHeld` when open requests stood in the way until all of `wait_ms` was used up, here or at earlier
+    targets, and `StoreFault` where a budget blocks; where none does, the request goes on without a hold.
     """
     held, clamps_left = journal.hold, CLAMPS_MAX
     blocking = held_touches(option, option.quote, journal.spent)
@@ -52,8 +54,7 @@ async def reserve(
     if held is not None and held.touches == blocking and _books_alike(held.draft, draft):
         return option, held
     step, sequence = (ledger.reserve, 0) if held is None else (ledger.top_up, held.sequence + 1)
-    give_up_at_ms = clock.monotonic_ms() + terms.wait_ms
-    wait_ms = FIRST_WAIT_MS
+    wait_ms, since_ms = FIRST_WAIT_MS, clock.monotonic_ms()
     while True:
         lease_until = clock.now() + timedelta(milliseconds=terms.lease_ms)
         hold = Hold(journal.request.request_id, sequence, blocking, lease_until, draft)
@@ -71,7 +72,9 @@ async def reserve(
             blocking = held_touches(option, option.quote, journal.spent)
             draft = journal.draft(quoted_picodollars(option.rates, option.quote))
             continue
-        if is_exhausted(shortage) or clock.monotonic_ms() >= give_up_at_ms:
+        now_ms = clock.monotonic_ms()
+        journal.waited_ms, since_ms = journal.waited_ms + now_ms - since_ms, now_ms
+        if is_exhausted(shortage) or journal.waited_ms >= terms.wait_ms:
             raise refusal(shortage)
         await asyncio.sleep(wait_ms / 1000)
         wait_ms = min(wait_ms * 2, LONGEST_WAIT_MS)

@@ -38,7 +38,7 @@ class Drawn(Protocol):
 
 class Journal(Struct):
     """Mutable, owned by one request. `option` is the target that it is with; `hold` is the newest one, None
-    before and where the store was away.
+    before and where the store was away. `waited_ms` is how long it has waited for what others hold.
     """
 
     request: IncomingRequest
@@ -52,6 +52,7 @@ class Journal(Struct):
     option: Option | None = None
     admission: Drawn | None = None
     hold: Hold | None = None
+    waited_ms: int = 0
     attempts: list[Attempt] = field(default_factory=list)
     costs: list[Cost] = field(default_factory=list)
     spent: list[Spent] = field(default_factory=list)

@@ -175,7 +175,10 @@ OPTIONS: Mapping[str, Option] = {
     ),
     "dashboards": Option(_truth, "Whether there are two dashboards; an account's first three cost nothing"),
     "observability": Option(_truth, "Whether there are alarms, dashboards and saved queries at all"),
-    "runbook": Option(_matching(r"[^\s#]+", "a path or URL"), "Where alarms say that the runbook is"),
+    "runbook": Option(
+        _matching(r"[^\s#]+", "a path or URL"),
+        "Where alarms say that the runbook is; only a URL is a link in their e-mails",
+    ),
     "secrets": Option(
         _list_of(_secret),
         "Provider credentials to make a place for in Secrets Manager, as `farebox/STAGE/NAME`",

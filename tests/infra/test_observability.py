@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from farebox.compose.deployment import stack_name
 from farebox.domain.budget import Unit
 from farebox.domain.budget.alert import Crossing
 from farebox.domain.errors import BudgetExhausted
@@ -274,6 +275,14 @@ def test_alarms_go_to_operators_where_they_are_named_and_to_a_runbook_elsewhere(
     assert told["Properties"]["Endpoint"] == "operators@example.com"
     for alarm in lean.resources(ALARM).values():
         assert "https://wiki.example.com/farebox#" in alarm["Properties"]["AlarmDescription"]
+
+
+def test_the_page_takes_the_stack_away_before_a_deployment_without_it(dev: Cloud) -> None:
+    # What it reads from the other stacks they no longer tell without it, and CloudFormation refuses that.
+    assert "Fn::ImportValue" in json.dumps(dev.templates["observability"])
+    page = (ROOT / "docs/deploy.md").read_text()
+    first = page.index(f"tools/cdk destroy {stack_name('dev', 'observability')} -c stage=dev\n")
+    assert first < page.index('make deploy ARGS="-c stage=dev -c observability=false"')
 
 
 def test_the_quota_that_the_options_name_is_what_concurrency_is_compared_to(lean: Cloud) -> None:

@@ -455,6 +455,15 @@ def test_every_example_of_the_page_about_providers_is_a_sound_document() -> None
             "type: vertex, region: evil.example/x, project: our-project",
             "region is required for type 'vertex'",
         ),
+        ("type: bedrock, region: eu-west-\u0663", "region is required for type 'bedrock'"),
+        (
+            "type: vertex, region: us-east\u0665, project: our-project",
+            "region is required for type 'vertex'",
+        ),
+        (
+            "type: vertex, region: eu, project: '\u0663\u0663\u0663\u0663\u0663\u0663'",
+            "project: must be the id or the number of a",
+        ),
         ("type: vertex, region: us-east5", "type 'vertex' needs project, the id of the Google Cloud project"),
         (
             "type: vertex, region: eu, project: Ours/x",

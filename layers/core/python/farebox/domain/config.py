@@ -59,7 +59,7 @@ CLOUD_FIELDS: Mapping[str, tuple[str, ...]] = {
 }
 """Settings that mean something to these types of providers alone."""
 
-AWS_REGION = r"[a-z]{2}(-[a-z]+)+-\d"
+AWS_REGION = r"[a-z]{2}(-[a-z]+)+-[0-9]"
 """It becomes part of a host name, to which credentials go."""
 
 _UUID = r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
@@ -72,19 +72,19 @@ ENTRA_TENANT = (
 AZURE_RESOURCE = (r"[A-Za-z0-9][A-Za-z0-9-]{0,62}", "the name of a resource: letters, digits and '-'")
 PLATFORM_WORKSPACE = (r"[A-Za-z0-9_-]{1,128}", "the id of a workspace, such as wrkspc_01Ab")
 ROLE_ARN = (
-    r"arn:aws[a-z-]*:iam::\d{12}:role/\S+",
+    r"arn:aws[a-z-]*:iam::[0-9]{12}:role/\S+",
     "the ARN of a role, such as arn:aws:iam::123456789012:role/claude",
 )
 
-GOOGLE_LOCATION = r"global|us|eu|[a-z]{2,20}-[a-z]{2,20}\d{1,2}"
+GOOGLE_LOCATION = r"global|us|eu|[a-z]{2,20}-[a-z]{2,20}[0-9]{1,2}"
 """It becomes part of a host name, too."""
 
 GOOGLE_PROJECT = (
-    r"(?:[a-z0-9.-]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]|\d{6,19}",
+    r"(?:[a-z0-9.-]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]|[0-9]{6,19}",
     "the id or the number of a Google Cloud project, such as our-project-123",
 )
 GOOGLE_AUDIENCE = (
-    r"//iam\.googleapis\.com/projects/\d+/locations/global/workloadIdentityPools/[a-z0-9-]{4,32}"
+    r"//iam\.googleapis\.com/projects/[0-9]+/locations/global/workloadIdentityPools/[a-z0-9-]{4,32}"
     r"/providers/[a-z0-9-]{4,32}",
     "//iam.googleapis.com/projects/NUMBER/locations/global/workloadIdentityPools/POOL/providers/PROVIDER",
 )

@@ -327,6 +327,11 @@ async def test_a_process_without_aws_credentials_cannot_be_federated() -> None:
 
 CANARY = "canary-of-the-key"
 UNFIT = {
+    "quotes around it": (
+        f"'{json.dumps(json.loads(service_account_file(private_key=CANARY)))}'",
+        "neither a JSON file of Google's nor an access token",
+    ),
+    "a list": (f'["{CANARY}"]', "neither a JSON file of Google's nor an access token"),
     "no JSON": ('{"canary-of-the-key": ', "is not a JSON object"),
     "another type": (json.dumps({"type": CANARY}), "no type that is served: service_account,"),
     "no key": (service_account_file(private_key=None), "the JSON has no private_key"),
@@ -378,6 +383,12 @@ async def test_a_credential_that_is_unfit_is_named_without_being_quoted_or_sent(
         (Reply(502, (), (b"<html>bad gateway</html>",)), "no token: HTTP 502"),
         (Reply(200, (), (b"{}",)), "answered without an access token"),
         (granted("two\nlines"), "answered without an access token"),
+        (
+            Reply(200, (), (b'{"access_token": "\xff", "expires_in": 9}',)),
+            "answered without an access token",
+        ),
+        (Reply(200, (), (b'{"more": ' + b"[" * 100_000,)), "answered without an access token"),
+        (Reply(403, (), (b'{"error": "\xff"}',)), "no token: HTTP 403"),
     ],
 )
 async def test_a_refusal_of_google_names_the_service_and_the_next_step(reply: Reply, told: str) -> None:

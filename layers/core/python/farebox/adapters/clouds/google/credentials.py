@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import partial
 
@@ -23,6 +24,8 @@ from farebox.domain.errors import ConfigInvalid, StoreFault
 from farebox.ports.bearer import Credential
 
 TOKENS_MAX = 256
+
+_ACCESS_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750
 
 
 class GoogleIdentity(Struct, frozen=True):
@@ -49,6 +52,11 @@ class GoogleCredentials:
         that is no JSON is a token already. Raises `ConfigInvalid` and `StoreFault`.
         """
         if secret is not None and not secret.startswith("{"):
+            if not _ACCESS_TOKEN.fullmatch(secret):
+                # A file's text in quotes would be sent as it is, the private key within it.
+                raise ConfigInvalid(
+                    spec.credential, "the secret is neither a JSON file of Google's nor an access token"
+                )
             return secret
         place = (spec.credential, secret or "", spec.cloud.audience or "", spec.cloud.service_account or "")
         kept = self._tokens.get(place)

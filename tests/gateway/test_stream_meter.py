@@ -93,6 +93,15 @@ def test_an_error_event_of_any_shape_ends_the_stream(data: dict[str, object], ki
     assert (meter.error_type, meter.is_complete, meter.is_stopped) == (kind, True, False)
 
 
+UNREADABLE = [b'{"type": "\xff"}', b'{"\xff": 1}', b'{"type": ' + b"[" * 100_000, b"no JSON"]
+
+
+@pytest.mark.parametrize("data", UNREADABLE)
+def test_an_event_that_cannot_be_read_is_passed_over(data: bytes) -> None:
+    meter = fed(EVENTS[0], b"event: message_delta\ndata: " + data + b"\n\n", *EVENTS[1:])
+    assert meter.reading(QUOTE) == Reading(USED, is_exact=True)
+
+
 def test_the_open_block_is_known_while_it_is_open() -> None:
     meter = StreamMeter()
     seen = []
@@ -142,6 +151,7 @@ def test_a_whole_answer_is_read_exactly(compress: bool, coding: bytes | None) ->
         (b"<html>", None),
         (b"", None),
         (b"[" * 100_000, None),
+        (b'{"model": "\xff"}', None),
         (json.dumps([1]).encode(), None),
         (b"\x1f\x8b broken", b"gzip"),
     ],

@@ -17,6 +17,7 @@ from farebox.domain.record import Outcome
 from farebox.domain.usage import CostStatus
 from farebox.providers.clouds import google_errors
 from farebox.providers.clouds.answers import WholeAnswer
+from farebox.providers.clouds.errors import read_document
 from farebox.providers.clouds.google_errors import GOOGLE_ERRORS, told_headers, without_names
 from farebox.providers.clouds.vertex import vertex_host
 from tests.support.laptop import QUICK, Laptop, asking
@@ -372,6 +373,13 @@ def test_an_error_of_a_megabyte_is_told_in_short_and_at_once() -> None:
     for sent in (body, words.encode()):
         error = google_errors.google_error(WholeAnswer(400, [], sent), sent, PROJECT)
         assert error.message == words[:2_000]
+
+
+@pytest.mark.parametrize("body", [b'{"error": {"message": "\xff"}}', b'{"\xff": ' + b"[" * 100_000])
+def test_an_error_that_is_no_utf_8_is_told_by_its_status(body: bytes) -> None:
+    error = google_errors.google_error(WholeAnswer(400, [], body), body, PROJECT)
+    assert error.answer(GOOGLE_ERRORS, told_headers([], body), None).status == 400
+    assert read_document(body) == {}
 
 
 JSON_VALUES = st.recursive(

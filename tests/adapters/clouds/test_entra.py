@@ -171,6 +171,15 @@ async def test_a_secret_that_is_not_there_is_named_by_its_reference() -> None:
     assert scene.entra.sent == []
 
 
+@pytest.mark.parametrize("status", [200, 400])
+@pytest.mark.parametrize("body", [b'{"error": "\xff", "access_token": "\xff"}', b'{"a": ' + b"[" * 100_000])
+async def test_an_answer_that_cannot_be_read_is_no_token(status: int, body: bytes) -> None:
+    scene = Scene()
+    scene.entra.script = lambda _: Reply(status, (), (body,))
+    with pytest.raises(CredentialUnavailable, match="Microsoft Entra gives no token"):
+        await scene.token()
+
+
 async def test_lives_as_text_are_read_and_impossible_ones_are_bounded() -> None:
     scene = Scene()
     scene.entra.script = lambda _: given(f"token-{len(scene.entra.sent)}", "3599")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
+import msgspec
 from msgspec import Struct
 
 from farebox.domain.errors import UpstreamCut
@@ -42,6 +43,9 @@ class HttpRequest(Struct, frozen=True):
     headers: Headers
     body: bytes = b""
 
+
+JSON_FAULTS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What reading somebody else's bytes as JSON fails with: msgspec lets the latter two through as they are."""
 
 ANSWER_BYTES_MAX = 256 * 1024 * 1024
 

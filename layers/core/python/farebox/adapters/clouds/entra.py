@@ -20,7 +20,16 @@ from farebox.domain.errors import ConfigInvalid, StoreFault, UpstreamFault
 from farebox.domain.routing.hosts import is_loopback
 from farebox.ports import Clock, Secrets
 from farebox.ports.bearer import BearerToken
-from farebox.wire.http import HttpAnswer, HttpRequest, Origin, Timeouts, Transport, is_success, read_whole
+from farebox.wire.http import (
+    JSON_FAULTS,
+    HttpAnswer,
+    HttpRequest,
+    Origin,
+    Timeouts,
+    Transport,
+    is_success,
+    read_whole,
+)
 
 PUBLIC_CLOUD = Origin("https", "login.microsoftonline.com", 443)
 FOUNDRY_SCOPE = "https://ai.azure.com/.default"
@@ -119,7 +128,7 @@ async def entra_token(
         raise StoreFault(f"Microsoft Entra gives no token: {fault}") from fault
     try:
         given = _given(body) if is_success(answer.status) else None
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except JSON_FAULTS:
         given = None  # not chained: the decoder's error may quote a token
     if given is None or not _is_one_line(given.access_token) or given.expires_in <= 0:
         raise StoreFault(f"Microsoft Entra gives no token: {_why(answer, body)}")
@@ -136,7 +145,7 @@ def _why(answer: HttpAnswer, body: bytes) -> str:
         return "an answer without one"
     try:
         told = _refused(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except JSON_FAULTS:
         return f"HTTP {answer.status}"
     code = _CODE.search(told.error_description)
     word = told.error if _WORD.fullmatch(told.error) else f"HTTP {answer.status}"

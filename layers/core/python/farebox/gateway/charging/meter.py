@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from farebox.domain.plan import Quote
 from farebox.domain.usage import Iteration, Usage
 from farebox.gateway.charging.hidden_output import HiddenOutput
+from farebox.wire.http import JSON_FAULTS
 from farebox.wire.sse import SseScanner
 from farebox.wire.usage.fold import UsageFold, fold_message
 
@@ -142,7 +143,7 @@ class StreamMeter:
             return  # the answer is over, whatever else is said
         try:
             event = _json.decode(data)
-        except (msgspec.MsgspecError, RecursionError):
+        except JSON_FAULTS:
             return
         self.fold.event(event)
         if name == b"message_stop":
@@ -221,5 +222,5 @@ def _decoded(body: bytes, encoding: bytes | None) -> dict[str, object] | None:
         if encoding is not None and encoding.lower() in GZIP:
             body = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(body, INFLATED_BYTES_MAX)
         return _json.decode(body)
-    except (zlib.error, msgspec.MsgspecError, RecursionError):
+    except (zlib.error, *JSON_FAULTS):
         return None

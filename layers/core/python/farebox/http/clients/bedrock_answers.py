@@ -15,7 +15,7 @@ from farebox.domain.errors import UpstreamCut
 from farebox.wire.event_stream import CONTENT_TYPE as EVENT_STREAM
 from farebox.wire.event_stream import PAYLOAD_BYTES_MAX, write_frame, write_headers
 from farebox.wire.headers import find
-from farebox.wire.http import Headers
+from farebox.wire.http import JSON_FAULTS, Headers
 from farebox.wire.sse import Event, SseScanner
 
 EVENT_BYTES_MAX = PAYLOAD_BYTES_MAX * 3 // 4 - 64
@@ -139,7 +139,7 @@ def _read_error(body: bytes) -> _Error:
     """Read Anthropic's envelope; whatever else an upstream said is told as it is."""
     try:
         return _envelope.decode(body).error
-    except (msgspec.MsgspecError, RecursionError):
+    except JSON_FAULTS:
         return _Error(message=body.decode(errors="replace"))
 
 
@@ -150,7 +150,7 @@ def _exception(error: _Error) -> str:
 def _bedrock_count(body: bytes) -> bytes:
     try:
         return msgspec.json.encode({"inputTokens": _count.decode(body).input_tokens})
-    except msgspec.MsgspecError:
+    except JSON_FAULTS:
         return body
 
 

@@ -9,7 +9,7 @@ import msgspec
 from farebox.domain.errors import UpstreamCut
 from farebox.providers.clouds.aws_errors import AWS_ERRORS, aws_exception
 from farebox.wire.event_stream import Frame, FrameBroken, FrameReader
-from farebox.wire.http import Diverting, Headers, HttpAnswer
+from farebox.wire.http import JSON_FAULTS, Diverting, Headers, HttpAnswer
 
 _TYPE_START = b'{"type":"'
 _TYPE_AT = len(_TYPE_START)
@@ -57,7 +57,7 @@ class BedrockStream:
             kept = self._reader.kept()
             try:
                 events = self._events(data)
-            except (FrameBroken, msgspec.MsgspecError):
+            except (FrameBroken, *JSON_FAULTS):
                 self._reader.restore(kept)
                 return False
             if events and not take(events):
@@ -79,7 +79,7 @@ class BedrockStream:
     def _events_or_cut(self, data: bytes) -> bytes:
         try:
             return self._events(data)
-        except (FrameBroken, msgspec.MsgspecError) as flaw:
+        except (FrameBroken, *JSON_FAULTS) as flaw:
             self._source.abort()
             raise UpstreamCut(self._host, str(flaw)) from flaw
 

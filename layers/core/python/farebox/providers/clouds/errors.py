@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from farebox.providers.clouds.answers import WholeAnswer
 from farebox.wire.headers import find
-from farebox.wire.http import Headers
+from farebox.wire.http import JSON_FAULTS, Headers
 
 NO_RETRY = (b"x-should-retry", b"false")
 NOT_SUPPORTED = "not_supported"
@@ -114,7 +114,7 @@ def read_document(body: bytes) -> Mapping[str, object]:
     """Read a JSON object; anything else is none."""
     try:
         return _object.decode(body)
-    except (msgspec.MsgspecError, RecursionError):
+    except JSON_FAULTS:
         return {}
 
 

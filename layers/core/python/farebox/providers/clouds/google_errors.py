@@ -27,7 +27,7 @@ from farebox.providers.clouds.errors import (
     text_of,
 )
 from farebox.wire.headers import find
-from farebox.wire.http import Headers, HttpAnswer
+from farebox.wire.http import JSON_FAULTS, Headers, HttpAnswer
 
 NOT_ENABLED = "MODEL_NOT_ENABLED"
 """Our name for what Google calls FAILED_PRECONDITION, as it does much else."""
@@ -110,7 +110,7 @@ def _error_of(body: bytes) -> Mapping[str, object] | None:
     """Find `error` in an object, or in the first object of a list, as streams begin."""
     try:
         document = _any(body)
-    except (msgspec.MsgspecError, RecursionError):
+    except JSON_FAULTS:
         return None
     if isinstance(document, list) and document:
         document = document[0]

@@ -9,7 +9,7 @@ import msgspec
 
 from farebox.adapters.renewed import Renewed
 from farebox.domain.errors import StoreFault, UpstreamFault
-from farebox.wire.http import HttpRequest, Origin, Timeouts, Transport, read_whole
+from farebox.wire.http import JSON_FAULTS, HttpRequest, Origin, Timeouts, Transport, read_whole
 from farebox.wire.sigv4 import AwsCredentials
 
 _TIMEOUTS = Timeouts(connect_ms=1_000, first_byte_ms=2_000, idle_ms=2_000, total_ms=3_000)
@@ -66,6 +66,6 @@ async def container_credentials(
         if answer.status != 200:
             raise StoreFault(f"the credential endpoint answered {answer.status}")
         found = _document(body)
-    except (UpstreamFault, msgspec.MsgspecError) as fault:
+    except (UpstreamFault, *JSON_FAULTS) as fault:
         raise StoreFault(f"the credential endpoint gave no credentials: {fault}") from fault
     return AwsCredentials(found.access_key_id, found.secret_access_key, found.token, found.expiration)

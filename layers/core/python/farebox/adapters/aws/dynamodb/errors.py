@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from farebox.adapters.aws.dynamodb.attributes import Item, unwrapped_item
+from farebox.wire.http import JSON_FAULTS
 
 CONDITION = "ConditionalCheckFailed"
 _NONE = "None"
@@ -99,7 +100,7 @@ def failure_of(status: int, body: bytes) -> Failure:
     """Read an error's body; one that is no JSON came from something in between."""
     try:
         fault = _body(body)
-    except msgspec.MsgspecError:
+    except JSON_FAULTS:
         return Failure(status, "NoAnswer", "the answer is not DynamoDB's")
     code = str(fault.get("__type", "Unknown")).rpartition("#")[2]
     message = str(fault.get("message") or fault.get("Message") or "")

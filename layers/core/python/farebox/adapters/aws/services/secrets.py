@@ -9,7 +9,7 @@ from farebox.adapters.aws.key_store.kept import Kept
 from farebox.adapters.secret_text import one_line
 from farebox.domain.errors import ConfigInvalid, UpstreamFault
 from farebox.ports import Clock
-from farebox.wire.http import HttpRequest, Origin, Timeouts, Transport, read_whole
+from farebox.wire.http import JSON_FAULTS, HttpRequest, Origin, Timeouts, Transport, read_whole
 from farebox.wire.sigv4 import Signer
 
 FRESH_MS = 60_000
@@ -113,14 +113,14 @@ _PASSING = frozenset({"ThrottlingException", "RequestLimitExceeded"})
 def _code(body: bytes) -> str:
     try:
         return _failure(body).type.rpartition("#")[2]
-    except msgspec.MsgspecError:
+    except JSON_FAULTS:
         return ""
 
 
 def _field_of(reference: str, text: str, field: str) -> str:
     try:
         value = _fields(text).get(field)
-    except msgspec.MsgspecError:
+    except JSON_FAULTS:
         # Not chained: the decoder's error may quote the secret.
         raise ConfigInvalid(reference, "the secret is not a JSON object, so it has no fields") from None
     if not isinstance(value, str):

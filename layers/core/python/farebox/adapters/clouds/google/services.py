@@ -16,7 +16,16 @@ import msgspec
 from farebox.adapters.clouds.tokens import AccessToken
 from farebox.domain.errors import StoreFault, UpstreamFault
 from farebox.ports import Clock
-from farebox.wire.http import Headers, HttpRequest, Origin, Timeouts, Transport, is_success, read_whole
+from farebox.wire.http import (
+    JSON_FAULTS,
+    Headers,
+    HttpRequest,
+    Origin,
+    Timeouts,
+    Transport,
+    is_success,
+    read_whole,
+)
 
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 OAUTH, STS, IAM = "oauth2.googleapis.com", "sts.googleapis.com", "iamcredentials.googleapis.com"
@@ -70,7 +79,7 @@ class TokenServices:
         body = await self._post(host, target, _FORM, urlencode(form).encode())
         try:
             found = _granted(body)
-        except msgspec.MsgspecError:
+        except JSON_FAULTS:
             # Not chained: the decoder's error may quote the token.
             raise StoreFault(f"{host} answered without an access token") from None
         life_s = min(max(found.expires_in, 0), LIFE_S_MAX)
@@ -84,7 +93,7 @@ class TokenServices:
         answer = await self._post(IAM, target, headers, body)
         try:
             found = _impersonated(answer)
-        except msgspec.MsgspecError:
+        except JSON_FAULTS:
             raise StoreFault(f"{IAM} answered without an access token") from None
         return _usable(IAM, found.access_token, found.expire_time)
 
@@ -124,7 +133,7 @@ def _code(body: bytes) -> str:
     """Give an error's name: `error` of OAuth, `error.status` of Google's APIs."""
     try:
         error = _object(body).get("error")
-    except (msgspec.MsgspecError, RecursionError):
+    except JSON_FAULTS:
         return ""
     code = error.get("status") if isinstance(error, dict) else error
     return code if isinstance(code, str) and _NAME.fullmatch(code) else ""

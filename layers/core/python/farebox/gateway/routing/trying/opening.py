@@ -20,7 +20,7 @@ from farebox.gateway.routing.trying.failure import (
     late_status,
 )
 from farebox.wire.headers import find
-from farebox.wire.http import HttpAnswer, Silence, read_whole
+from farebox.wire.http import JSON_FAULTS, HttpAnswer, Silence, read_whole
 from farebox.wire.sse import SseScanner
 
 # What comes before the first content is small; whoever sends more is not stalling.
@@ -134,7 +134,7 @@ async def _first_content(source: HttpAnswer, pieces: list[bytes]) -> tuple[int, 
 def _error_type(data: bytes) -> str:
     try:
         error = _json.decode(data).get("error")
-    except (msgspec.MsgspecError, RecursionError):
+    except JSON_FAULTS:
         return "unreadable"
     kind = error.get("type") if isinstance(error, dict) else None
     return kind if isinstance(kind, str) else "unnamed"

@@ -1,8 +1,13 @@
-"""Hypothesis settings of every test: no deadlines on shared machines, the same examples on every CI run."""
+"""What holds for every test: Hypothesis without deadlines on shared machines; Python compiles a file once."""
 
 import os
+import sys
 
 from hypothesis import HealthCheck, settings
+
+# An image's PYTHONDONTWRITEBYTECODE would have each of some hundred processes compile all that it imports.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 settings.register_profile(
     "farebox",

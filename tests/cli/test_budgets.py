@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from farebox.http.admin.budgets.pages import BUDGET_ROWS_MAX
 from tests.cli.gateway import Gateway
 from tests.support.builders import a_record
 
@@ -106,3 +107,14 @@ def test_a_raise_below_the_limit_and_a_bucket_spelt_wrongly_are_told(gateway: Ga
         "WARNING no request has touched bucket 'core' in this window; is it spelt right?",
         "raised team (core) from 5 to 9 until 2026-11-23 14:00:00 UTC",
     ]
+
+
+def test_budgets_of_more_buckets_than_one_answer_takes_are_listed_whole(
+    gateway: Gateway, policy: Path
+) -> None:
+    policy.write_text("budgets: [{name: ever, scope: {key: '*'}, usd: 1, period: total}]")
+    applied(gateway, policy)
+    keys = [f"k{number:04}" for number in range(BUDGET_ROWS_MAX + 1)]
+    gateway.book(*(a_record(each, key=each) for each in keys))
+    told = gateway.run("budgets", "--json").json
+    assert ([row["bucket"] for row in told["rows"]], told["next"]) == (keys, None)

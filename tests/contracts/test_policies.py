@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 from msgspec.structs import replace
 
+from farebox.adapters.audit_page import PAGE_BYTES_MAX
 from farebox.domain.errors import ConfigInvalid, Conflict
 from farebox.domain.policy import build_policy
 from farebox.ports import AuditEntry, Resource
@@ -121,6 +122,18 @@ async def test_the_audit_log_is_read_page_by_page(wing: Wing) -> None:
 
 def a_config(**config: object) -> Resource:
     return a_resource("config", "main", document={"slug": "main", "config": config})
+
+
+async def test_a_page_of_large_changes_ends_before_its_limit(wing: Wing) -> None:
+    large = "x" * (PAGE_BYTES_MAX // 12)  # told twice: what was, and what is
+    configs = [a_config(number=number, note=large) for number in range(8)]
+    for version, config in enumerate(configs):
+        await write(wing, config, version=version)
+    documents = [config.document for config in configs]
+    first = await wing.reports.audit(limit=100)
+    assert [entry.after for entry in first.rows] == documents[:2:-1]
+    second = await wing.reports.audit(limit=100, cursor=first.next)
+    assert ([entry.after for entry in second.rows], second.next) == (documents[2::-1], None)
 
 
 async def versions(wing: Wing) -> dict[str, object]:

@@ -7,6 +7,7 @@ from typing import cast
 
 import msgspec
 
+from farebox.adapters.audit_page import PAGE_BYTES_MAX
 from farebox.adapters.aws.codec import cursor_place, cursor_text, json_text, microseconds, moment_at
 from farebox.adapters.aws.dynamodb.actions import Action, put
 from farebox.adapters.aws.dynamodb.items import Items
@@ -59,14 +60,19 @@ def action_of(before: object | None, after: object | None) -> str:
 
 
 async def entries(items: Items, table: str, *, limit: int, cursor: str | None) -> Page[AuditEntry]:
-    """List entries, newest first."""
+    """List entries, newest first. Large ones end the page before its limit."""
     # A place is the item, and how many of its entries, from the last, were given already.
     sort_key, given = cursor_place(cursor, tuple[str, int]) if cursor else ("~", 0)
     found: list[AuditEntry] = []
+    size = 0
     walk = items.query(table, "#pk = :pk AND #sk <= :sk", descending=True, pk=PARTITION, sk=sort_key)
     async for item in walk:
         skipped = given if item["sk"] == sort_key else 0
-        for number, entry in enumerate(reversed(read_entries(cast(str, item["entries"])))):
+        text = cast(str, item["entries"])
+        size += len(text.encode())
+        if found and size > PAGE_BYTES_MAX:
+            return Page(found, cursor_text((item["sk"], skipped)))
+        for number, entry in enumerate(reversed(read_entries(text))):
             if number < skipped:
                 continue
             if len(found) == limit:

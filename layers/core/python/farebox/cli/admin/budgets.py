@@ -21,7 +21,7 @@ Bucket = Annotated[str | None, typer.Option(help="Only this bucket; else all of 
 
 def list_budgets(wide: Wide = False, as_json: AsJson = False, data: Data = None) -> None:
     """List what every budget has left in its current window."""
-    answer = connect(data).get("budgets")
+    answer = connect(data).get_all("budgets")
     if as_json:
         print_json(answer)
         return

@@ -43,6 +43,15 @@ class AdminClient:
         """Read something. Raises `GatewayRefused` and `GatewayUnreachable`, as do the others."""
         return self._ask("GET", path, query)
 
+    def get_all(self, *path: str, **query: object) -> Answer:
+        """Read every page of a list, and give it as one."""
+        answer = self.get(*path, **query)
+        rows = answer["rows"]
+        while answer["next"] is not None:
+            answer = self.get(*path, **{**query, "cursor": answer["next"]})
+            rows += answer["rows"]
+        return {**answer, "rows": rows}
+
     def post(self, *path: str, body: Mapping[str, object] | bytes = b"", **query: object) -> Answer:
         """Make something happen. A mapping goes as JSON, bytes as they are."""
         return self._ask("POST", path, query, body)

@@ -8,6 +8,7 @@ from datetime import datetime
 
 import msgspec
 
+from farebox.adapters.audit_page import PAGE_BYTES_MAX
 from farebox.adapters.local.sql.codec import cursor_place, cursor_text, json_text, microseconds, moment_at
 from farebox.ports import AuditEntry, Page
 
@@ -48,18 +49,22 @@ def note_change(
 
 
 def entries(connection: sqlite3.Connection, *, limit: int, cursor: str | None) -> Page[AuditEntry]:
-    """List entries, newest first."""
+    """List entries, newest first. Large ones end the page before its limit."""
     before = cursor_place(cursor, int) if cursor else None
     rows = connection.execute(
         "SELECT sequence, at_us, actor, action, kind, name, before, after FROM audit"
         " WHERE ?1 IS NULL OR sequence < ?1 ORDER BY sequence DESC LIMIT ?2",
         (before, limit + 1),
-    ).fetchall()
-    found = [
-        AuditEntry(moment_at(at_us), actor, action, kind, name, _document(old), _document(new))
-        for _, at_us, actor, action, kind, name, old, new in rows[:limit]
-    ]
-    return Page(found, cursor_text(rows[limit - 1][0]) if len(rows) > limit else None)
+    )
+    found: list[AuditEntry] = []
+    size = last = 0
+    for sequence, at_us, actor, action, kind, name, old, new in rows:
+        size += sum(len(text.encode()) for text in (old, new) if text is not None)
+        if len(found) == limit or (found and size > PAGE_BYTES_MAX):
+            return Page(found, cursor_text(last))
+        found.append(AuditEntry(moment_at(at_us), actor, action, kind, name, _document(old), _document(new)))
+        last = sequence
+    return Page(found)
 
 
 def _document(text: str | None) -> Document | None:

@@ -11,9 +11,9 @@ from farebox.domain.budget import Budget
 from farebox.domain.errors import NotFound
 from farebox.domain.policy import BUDGET
 from farebox.http.admin.auth import actor
+from farebox.http.admin.budgets.pages import BUDGET_ROWS_MAX, budget_page
 from farebox.http.admin.budgets.raises import RaiseRequest, end_raise, known_bucket, raise_limit
-from farebox.http.admin.budgets.rows import budget_rows, raise_row
-from farebox.http.admin.budgets.standings import budget_reports
+from farebox.http.admin.budgets.rows import raise_row
 from farebox.http.admin.editor import PolicyEditor
 from farebox.http.admin.ports import AdminPorts
 from farebox.http.admin.rows import Row, listing
@@ -22,6 +22,7 @@ from farebox.http.policy_sections import Section
 USAGE_LIMITS = "/v1/policies/usage-limits"
 
 Bucket = Annotated[str | None, Query(max_length=512)]
+Limit = Annotated[int, Query(ge=1, le=BUDGET_ROWS_MAX)]
 
 
 class Reset(Section):
@@ -35,12 +36,13 @@ def budget_router(ports: AdminPorts, editor: PolicyEditor) -> APIRouter:
     router = APIRouter(tags=["budgets"])
 
     @router.get("/v1/budgets")
-    async def budgets(name: str | None = None) -> Row:
+    async def budgets(
+        name: str | None = None, limit: Limit = BUDGET_ROWS_MAX, cursor: str | None = None
+    ) -> Row:
         """Give the current window of every bucket, or of one budget's."""
         policy = await ports.policies.current()
         chosen = policy.budgets if name is None else (await _budget(ports, name),)
-        reports = await budget_reports(ports, chosen, ports.clock.now())
-        return listing(budget_rows(reports))
+        return await budget_page(ports, chosen, limit=limit, cursor=cursor)
 
     @router.post("/v1/budgets/{name}/reset")
     @router.post(f"{USAGE_LIMITS}/{{name}}/reset")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 
 import pytest
@@ -67,6 +68,24 @@ async def test_any_other_status_is_the_providers_word(status: int) -> None:
     answer = Answer(status)
     assert await Providers(OneAnswer(answer), {}, Timeouts(), FixedClock()).send(SPEC, CALL) is answer
     assert not answer.is_closed
+
+
+async def test_whoever_leaves_while_another_token_is_fetched_leaves_no_connection_open() -> None:
+    answer, asked = Answer(401), asyncio.Event()
+
+    async def never() -> BearerToken | None:
+        asked.set()
+        await asyncio.Event().wait()
+        return None
+
+    providers = Providers(OneAnswer(answer), {}, Timeouts(), FixedClock())
+    call = replace(CALL, body=BODY, secret=BearerToken("old", never))
+    sending = asyncio.create_task(providers.send(FOUNDRY, call))
+    await asked.wait()
+    sending.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await sending
+    assert answer.is_closed
 
 
 class TokenGate:

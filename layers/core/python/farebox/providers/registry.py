@@ -69,7 +69,7 @@ class Providers(Struct, frozen=True):
         bounds = timeouts or self.timeouts
         request, answer = await self._sent(provider, spec, call, silence_ms, bounds)
         if answer.status == 401 and isinstance(call.secret, BearerToken):
-            token = await call.secret.another()
+            token = await _another(call.secret, answer)
             if token is not None:
                 await answer.aclose()
                 call = replace(call, secret=token)
@@ -93,3 +93,12 @@ class Providers(Struct, frozen=True):
             request = replace(request, origin=replace(request.origin, is_chosen=True))
         transport = self.transports.get(spec.type, self.http)
         return request, await transport.send(request, bounds, silence_ms=silence_ms)
+
+
+async def _another(refused: BearerToken, answer: HttpAnswer) -> BearerToken | None:
+    """Fetch another token while the refusal waits to be told, and let go of that if nobody will be."""
+    try:
+        return await refused.another()
+    except BaseException:
+        answer.abort()
+        raise

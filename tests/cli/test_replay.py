@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 from msgspec.structs import replace
 
+from farebox.cli.admin.client import connect
 from farebox.domain.record import RequestRecord
 from farebox.jobs.replay import PAGE, Replayer
 from farebox.ports import Page
@@ -105,6 +106,17 @@ def test_rows_of_a_time_are_told_again_page_by_page(tmp_path: Path) -> None:
     assert ran.err.splitlines() == [f"{count} ledger rows told again ..." for count in (PAGE, 2 * PAGE)]
     assert len(set(bus.taken)) == len(bus.taken) == 2 * PAGE + 5
     assert len({until for _, until, _ in rows.asked}) == 1
+
+
+def test_whoever_has_rows_told_again_is_in_the_audit_log_page_by_page(tmp_path: Path) -> None:
+    with running_gateway(tmp_path, Replayer(ManyRows(PAGE + 5), Bus(10 * PAGE), FixedClock())) as gateway:
+        gateway.run("replay", "--since", "2d")
+        *noted, _ = connect(tmp_path).get("audit-logs")["rows"]  # the first was the admin key
+    assert {(row["actor"], row["action"], row["kind"], row["name"]) for row in noted} == {
+        ("admin:root", "replay", "ledger", "rows")
+    }
+    span = {"since": "2026-11-21T12:00:00Z", "until": "2026-11-23T12:00:00Z"}
+    assert [row["after"] for row in noted] == [{**span, "cursor": str(PAGE)}, {**span, "cursor": None}]
 
 
 def test_a_run_that_stops_midway_says_how_to_go_on(tmp_path: Path) -> None:

@@ -318,6 +318,12 @@ async def test_a_reset_is_audited(wing: Wing) -> None:
     ]
 
 
+async def test_what_changes_no_document_is_noted_too(wing: Wing) -> None:
+    entry = AuditEntry(NOON, "root", "replay", "ledger", "log", after={"records": 3})
+    await wing.reports.note(entry)
+    assert list((await wing.reports.audit()).rows) == [entry]
+
+
 async def test_a_settlement_after_a_reset_counts_in_the_new_sum(wing: Wing) -> None:
     await wing.ledger.reserve(a_hold("r1", a_touch(40, budget=ONE)))
     await book(wing, ONE, "", 30, 1)

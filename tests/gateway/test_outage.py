@@ -7,7 +7,7 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI, Request
 
 from farebox.http.admin.budgets.replay_routes import replay_router
 from tests.gateway.stage import Stage, a_file, a_stage, asking
@@ -23,8 +23,12 @@ def logged(caplog: pytest.LogCaptureFixture) -> list[object]:
     return [json.loads(text) for text in found if text]
 
 
+def let_in(request: Request) -> None:
+    request.state.actor = "admin:root"
+
+
 async def replayed(stage: Stage, records: list[object]) -> object:
-    app = FastAPI()
+    app = FastAPI(dependencies=[Depends(let_in)])
     app.include_router(replay_router(stage.admin))
     transport = httpx2.ASGITransport(app=app)
     async with httpx2.AsyncClient(transport=transport, base_url="http://admin.example") as client:
@@ -55,4 +59,6 @@ async def test_where_budgets_only_alert_traffic_passes_and_the_log_books_it_once
             assert await replayed(stage, records) == {"replayed": 3}
         rows = await stage.rows()
         assert [row.outcome for row in rows] == ["finished"] * 3
+        noted = (await stage.admin.reports.audit(limit=2)).rows
+        assert [(entry.actor, entry.action) for entry in noted] == [("admin:root", "replay")] * 2
         assert await stage.settled() == {("alerts", ""): sum(row.charged_picodollars for row in rows)}

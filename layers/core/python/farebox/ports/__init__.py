@@ -141,8 +141,8 @@ class AuditEntry(Struct, frozen=True):
     """One change by an administrator: documents before and after, None for what was not there. No secret is
     in them.
 
-    `action` is create, update, delete, revoke, rotate or reset; `kind` is gateway_key, admin_key, bucket or
-    a resource's.
+    `action` is create, update, delete, revoke, rotate, reset or replay; `kind` is gateway_key, admin_key,
+    bucket, ledger or a resource's.
     """
 
     at: datetime
@@ -335,6 +335,9 @@ class Reports(Protocol):
         """Start the current window of a bucket (or of all) anew by a correcting entry; give how many were
         reset.
         """
+
+    async def note(self, entry: AuditEntry) -> None:
+        """Write an entry of the audit log for what changes no document. Raises `StoreFault`."""
 
     async def audit(self, *, limit: int = 50, cursor: str | None = None) -> Page[AuditEntry]:
         """List what administrators changed, newest first."""

@@ -129,6 +129,10 @@ class LocalReports:
 
         return await self._database.write(step)
 
+    async def note(self, entry: AuditEntry) -> None:
+        """Write an entry of the audit log for what changes no document."""
+        await self._database.write(lambda connection: audit.note(connection, entry))
+
     async def audit(self, *, limit: int = 50, cursor: str | None = None) -> Page[AuditEntry]:
         """List what administrators changed, newest first."""
         return await self._database.read(

@@ -116,6 +116,10 @@ class DynamoReports:
             await self._reset(standing, now, actor)
         return len(found)
 
+    async def note(self, entry: AuditEntry) -> None:
+        """Write an entry of the audit log for what changes no document."""
+        await self._items.transact([audit.note(self._tables.keys, self._stamps.next_place(), entry)])
+
     async def audit(self, *, limit: int = 50, cursor: str | None = None) -> Page[AuditEntry]:
         """List what administrators changed, newest first."""
         return await audit.entries(self._items, self._tables.keys, limit=limit, cursor=cursor)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict
 
 from farebox.domain.budget import Touch
 from farebox.domain.config import Policy
 from farebox.domain.errors import ConfigInvalid
 from farebox.domain.record import Billing, RequestRecord, booked_on
+from farebox.http.admin.auth import actor
 from farebox.http.admin.ports import AdminPorts
 from farebox.http.moments import read_field, utc_text
+from farebox.ports import AuditEntry
 
 NOTHING_BEHIND = "this gateway reads its ledger for every report, so there is nobody to tell"
 
@@ -35,20 +38,28 @@ class Missed(BaseModel):
 
 
 def replay_router(ports: AdminPorts) -> APIRouter:
-    """Make the route. It books through the ledger that `ports` carry."""
+    """Make the routes, which book through the ledger that `ports` carry. What is asked for is audited before
+    it is done, so that a run that stops midway is too.
+    """
     router = APIRouter(prefix="/v1/ledger", tags=["ledger"])
 
+    async def note(request: Request, name: str, asked: dict[str, object]) -> None:
+        entry = AuditEntry(ports.clock.now(), actor(request), "replay", "ledger", name, after=asked)
+        await ports.reports.note(entry)
+
     @router.post("/replay")
-    async def replay(unsettled: Unsettled) -> dict[str, int]:
+    async def replay(request: Request, unsettled: Unsettled) -> dict[str, int]:
         """Book records as the log has them. One that is in the ledger already changes nothing."""
         policy = await ports.policies.current()
         read = [_record(position, fields) for position, fields in enumerate(unsettled.records)]
+        if read:
+            await note(request, "log", _span(read))
         for record in read:
             await ports.ledger.settle(record.id, record, _booked(record, policy))
         return {"replayed": len(read)}
 
     @router.post("/announce")
-    async def announce(missed: Missed) -> dict[str, object]:
+    async def announce(request: Request, missed: Missed) -> dict[str, object]:
         """Tell sums and alerts of the ledger rows of a time again, some thousands at once, oldest first.
 
         What was counted or told before is not counted or told twice. `next` is the cursor to go on with, and
@@ -61,10 +72,19 @@ def replay_router(ports: AdminPorts) -> APIRouter:
         until = now if missed.until is None else read_field("until", missed.until, now)
         if until <= since:
             raise ConfigInvalid("until", "must be later than since")
+        await note(
+            request, "rows", {"since": utc_text(since), "until": utc_text(until), "cursor": missed.cursor}
+        )
         done = await ports.replayer.replay(since, until, missed.cursor)
         return {"announced": done.rows, "until": utc_text(until), "next": done.next}
 
     return router
+
+
+def _span(records: Sequence[RequestRecord]) -> dict[str, object]:
+    """Say of which time they are, the last one included."""
+    moments = [record.at for record in records]
+    return {"records": len(records), "since": utc_text(min(moments)), "until": utc_text(max(moments))}
 
 
 def _record(position: int, fields: dict[str, Any]) -> RequestRecord:

@@ -151,6 +151,11 @@ async def test_a_login_is_a_subscription_and_an_api_key_is_not(who: Authenticati
     assert OAUTH.decode() not in repr(credentials)
 
 
+async def test_a_request_that_is_printed_shows_none_of_its_headers() -> None:
+    request = IncomingRequest("req_1", "messages", b"", [(b"x-farebox-key", ALICE)], no_body)
+    assert repr(request) == "IncomingRequest(req_1, messages)"
+
+
 async def test_the_keys_own_metadata_wins_over_what_the_request_says(who: Authenticating) -> None:
     told = b'{"team": "payments", "ticket": "FB-7"}'
     for name in (b"x-farebox-metadata", b"x-portkey-metadata"):

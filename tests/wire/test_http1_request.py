@@ -111,3 +111,9 @@ def test_h11_reads_every_request_as_it_was_meant(
     while isinstance(event := server.next_event(), h11.Data):
         received += event.data
     assert (received, type(event)) == (body, h11.EndOfMessage)
+
+
+def test_a_request_that_is_printed_shows_neither_credential_nor_prompt() -> None:
+    headers = [(b"authorization", b"Bearer canary")]
+    request = HttpRequest(b"POST", ORIGIN, b"/v1/messages", headers, b"canary")
+    assert repr(request) == "HttpRequest(POST api.example.com/v1/messages, 6 bytes)"

@@ -57,6 +57,9 @@ class IncomingRequest(Struct, frozen=True):
     handling: Handling = field(default_factory=Handling)
     api: str = MESSAGES_API
 
+    def __repr__(self) -> str:
+        return f"IncomingRequest({self.request_id}, {self.operation})"
+
     def farebox_header(self, name: bytes) -> str | None:
         """Give `x-farebox-NAME`, else its Portkey twin."""
         value = find(self.headers, b"x-farebox-" + name)

@@ -43,6 +43,10 @@ class HttpRequest(Struct, frozen=True):
     headers: Headers
     body: bytes = b""
 
+    def __repr__(self) -> str:
+        place = f"{self.origin.host}{self.target.partition(b'?')[0].decode('latin-1')}"
+        return f"HttpRequest({self.method.decode()} {place}, {len(self.body)} bytes)"
+
 
 JSON_FAULTS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 """What reading somebody else's bytes as JSON fails with: msgspec lets the latter two through as they are."""

@@ -137,6 +137,12 @@ def test_an_answer_at_once_is_anthropics_own_message(tmp_path: Path) -> None:
             "prompt is too long",
         ),
         (
+            bedrock_error(400, "ValidationException", "metadata.user_id: input is too long (256 at most)"),
+            400,
+            "invalid_request_error",
+            "metadata.user_id: input is too long (256 at most)",
+        ),
+        (
             bedrock_error(
                 400,
                 "ValidationException",
@@ -179,6 +185,7 @@ def test_an_error_has_anthropics_shape_and_the_words_that_clients_mend_by(
         error = json.loads(answer.body)["error"]
         assert (answer.status, error["type"]) == (status, kind)
         assert words in error["message"]
+        assert error["message"].startswith("prompt is too long") == words.startswith("prompt")
         assert error["provider_error"]["message"] in reply.body.decode()
         [row] = gateway.settled(1)
     assert (row.outcome, row.charged_picodollars) == (Outcome.UPSTREAM_ERROR, 0)

@@ -25,6 +25,8 @@ _MODEL_ERRORS = "The model returned the following errors: "
 _TOO_LONG = re.compile(
     r"input is too long|prompt is too long|exceeds the maximum (?:number of )?tokens", re.I
 )
+# What begins with a field's path is about that field, which no compaction of the conversation makes shorter.
+_OF_A_FIELD = re.compile(r"[a-z_]+(?:[._]\w+)+: ")
 _NO_SUCH_MODEL = re.compile(
     r"model identifier is invalid|could not resolve the foundation model|"
     r"publisher model .* (?:was )?not found|is not (?:servable|found) in region",
@@ -143,7 +145,7 @@ def _plain(message: str) -> str:
 def _by_words(kind: Kind, words: str) -> tuple[Kind, str]:
     if kind.status not in (400, 404, 413, 424, 500):
         return kind, words
-    if _TOO_LONG.search(words):
+    if _TOO_LONG.search(words) and not _OF_A_FIELD.match(words):
         return INVALID, words if "prompt is too long" in words.lower() else f"prompt is too long: {words}"
     if _NO_COUNTING.search(words):
         return UNSUPPORTED, words

@@ -41,6 +41,7 @@ def test_an_hour_that_a_process_was_frozen_for_has_passed() -> None:
     assert machine.move(wall_s=3_600, monotonic_s=0) == 3_602
     assert machine.move(wall_s=5, monotonic_s=5) == 3_607
     assert machine.move(wall_s=0.5, monotonic_s=0) == 3_607.5
+    assert machine.clock.awake_ms() - machine.started_ms == 7_000
 
 
 def test_a_wall_clock_that_is_set_back_or_goes_a_little_wrong_changes_no_duration() -> None:

@@ -33,6 +33,9 @@ class FixedClock:
     def monotonic_ms(self) -> int:
         return (self.moment - NOON) // timedelta(milliseconds=1)
 
+    def awake_ms(self) -> int:
+        return self.monotonic_ms()
+
     async def sleep_ms(self, duration_ms: int) -> None:
         """Pass over the time at once; others run meanwhile."""
         self.advance(timedelta(milliseconds=duration_ms))

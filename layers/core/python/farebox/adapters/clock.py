@@ -24,7 +24,7 @@ class SystemClock:
         self, wall_ns: Callable[[], int] = time.time_ns, monotonic_ns: Callable[[], int] = time.monotonic_ns
     ) -> None:
         self._wall_ns, self._monotonic_ns = wall_ns, monotonic_ns
-        self._wall_before, self._monotonic_before = wall_ns(), monotonic_ns()
+        self._apart_ns = wall_ns() - monotonic_ns()
         self._asleep_ns = 0
 
     def now(self) -> datetime:
@@ -32,13 +32,17 @@ class SystemClock:
         return datetime.now(UTC)
 
     def monotonic_ms(self) -> int:
-        """Give a clock that never goes back, for durations and ages; it counts what was slept through."""
-        wall, monotonic = self._wall_ns(), self._monotonic_ns()
-        asleep_ns = (wall - self._wall_before) - (monotonic - self._monotonic_before)
-        self._wall_before, self._monotonic_before = wall, monotonic
-        if asleep_ns > ASLEEP_NS:
-            self._asleep_ns += asleep_ns
-        return (monotonic + self._asleep_ns) // 1_000_000
+        """See `Clock`."""
+        monotonic_ns = self._monotonic_ns()
+        apart_ns = self._wall_ns() - monotonic_ns
+        if apart_ns - self._apart_ns > ASLEEP_NS:
+            self._asleep_ns += apart_ns - self._apart_ns
+        self._apart_ns = apart_ns
+        return (monotonic_ns + self._asleep_ns) // 1_000_000
+
+    def awake_ms(self) -> int:
+        """See `Clock`; cheap, since it is asked at each event of a stream."""
+        return self._monotonic_ns() // 1_000_000
 
     async def sleep_ms(self, duration_ms: int) -> None:
         """Wait so long while others run."""

@@ -127,7 +127,7 @@ class Gateway(Struct, frozen=True):
             return Answer(source.status, headers, body)
         journal.first_byte()
         source = self.cache.recorded(source, lookup)
-        meter = StreamMeter(HiddenOutput(self.clock.monotonic_ms) if option.quote.thinks else None)
+        meter = StreamMeter(HiddenOutput(self.clock.awake_ms) if option.quote.thinks else None)
         finish = partial(self.settler.streamed, journal, meter, source)
         stream = MeteredStream(
             source,

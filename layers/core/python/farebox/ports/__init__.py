@@ -34,7 +34,10 @@ class Clock(Protocol):
         """Give the wall clock, UTC."""
 
     def monotonic_ms(self) -> int:
-        """Give a clock that never goes back, for durations."""
+        """Give a clock that never goes back, for ages; it counts what was slept through."""
+
+    def awake_ms(self) -> int:
+        """Give one that stands still while the machine sleeps, for what a stream does meanwhile."""
 
     async def sleep_ms(self, duration_ms: int) -> None:
         """Wait so long while others run."""

@@ -19,18 +19,18 @@ class HiddenOutput:
     last call of `seen`.
     """
 
-    __slots__ = ("_monotonic_ms", "_progress", "_silent_ms", "_since_ms", "tokens")
+    __slots__ = ("_awake_ms", "_progress", "_silent_ms", "_since_ms", "tokens")
 
-    def __init__(self, monotonic_ms: Callable[[], int]) -> None:
+    def __init__(self, awake_ms: Callable[[], int]) -> None:
         self.tokens = 0
-        self._monotonic_ms = monotonic_ms
-        self._since_ms = monotonic_ms()
+        self._awake_ms = awake_ms
+        self._since_ms = awake_ms()
         self._silent_ms = 0
         self._progress = 0
 
     def seen(self, progress: int) -> None:
         """Note the time, and how far visible output has come: any number that grows with it."""
-        now_ms = self._monotonic_ms()
+        now_ms = self._awake_ms()
         gap_ms = now_ms - self._since_ms
         is_over = progress != self._progress
         if is_over:

@@ -181,6 +181,15 @@ def test_models_without_a_price_are_named() -> None:
         assert (found.state, found.found) == (State.OK, found_text)
 
 
+@pytest.mark.parametrize(
+    ("reference", "step"), [("aws", "AWS_PROFILE"), ("google", "gcloud auth application-default login")]
+)
+def test_the_credential_of_a_cloud_is_mended_by_a_login_and_not_by_a_key(reference: str, step: str) -> None:
+    assert step in judge_credential("provider x", reference, refusal(500, "M")).mend
+    refused = judge_credential("provider x", reference, refusal(403, "M", **{"x-farebox-provider": "x"}))
+    assert "valid key" not in refused.mend
+
+
 def test_a_credential_that_a_laptop_cannot_read_fails_without_being_tried() -> None:
     with provider() as url:
         row = {"slug": "a", "type": "anthropic", "credential": "secretsmanager:x", "base_url": url}

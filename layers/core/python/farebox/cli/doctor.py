@@ -29,7 +29,7 @@ from farebox.cli.tables import counted, print_json, say
 from farebox.compose.clock import system_clock
 from farebox.compose.prices import load_prices
 from farebox.compose.settings import Settings, load_settings, process_environment
-from farebox.domain.config import CALLER_CREDENTIAL, DEMO_TYPE, admits
+from farebox.domain.config import AWS_CREDENTIAL, CALLER_CREDENTIAL, DEMO_TYPE, GOOGLE_CREDENTIAL, admits
 from farebox.domain.errors import FareboxError
 from farebox.domain.identity import GATEWAY_KEY_PREFIX
 from farebox.domain.price import PriceBook
@@ -45,6 +45,17 @@ SKEW_MAX_S = 60
 STREAMED_TOKENS = 48
 STREAM_SPREAD_MIN_MS = 120
 STREAM_PIECES_MIN = 5
+
+# What the credentials that stand for an identity are mended by; docs/providers.md has the rest.
+_PRESENT: Mapping[str, str] = {
+    AWS_CREDENTIAL: "give the gateway AWS credentials: on a laptop AWS_PROFILE, or keys in the environment",
+    GOOGLE_CREDENTIAL: "without audience run `gcloud auth application-default login`; with it, give the "
+    "gateway AWS credentials",
+}
+_VALID: Mapping[str, str] = {
+    AWS_CREDENTIAL: "give the gateway's AWS identity the rights that docs/providers.md lists",
+    GOOGLE_CREDENTIAL: "give the gateway's Google identity the role roles/aiplatform.user",
+}
 
 Environment = Mapping[str, str]
 
@@ -357,7 +368,7 @@ def judge_credential(name: str, reference: str, reply: Reply) -> Check:
     """Say what the answer to a free token count tells about the credential behind it."""
     if reply.is_of_provider and reply.status in (401, 403):
         found = f"the provider refuses {reference}: {reply.message}"
-        return Check(name, State.FAIL, found, f"put a valid key behind {reference}")
+        return Check(name, State.FAIL, found, _VALID.get(reference, f"put a valid key behind {reference}"))
     if reply.is_of_provider and reply.status < 500:
         return Check(name, State.OK, f"the provider takes {reference}")
     if reply.is_of_provider:
@@ -370,4 +381,5 @@ def judge_credential(name: str, reference: str, reply: Reply) -> Check:
     if reply.status in (502, 504):
         mend = "this is the network between gateway and provider, not the credential"
         return Check(name, State.FAIL, reply.message, mend)
-    return Check(name, State.FAIL, reply.message, f"make {reference} readable for the gateway")
+    mend = _PRESENT.get(reference, f"make {reference} readable for the gateway")
+    return Check(name, State.FAIL, reply.message, mend)

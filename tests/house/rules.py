@@ -1,7 +1,8 @@
 """The rules that read one Python source and say what breaks them."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import cache
 
 MAX_FUNCTION_LINES = 50
 MAX_FILE_LINES = 400
@@ -43,9 +44,7 @@ def lazy_imports(source: str) -> list[str]:
 
 def global_statements(source: str) -> list[str]:
     return [
-        f"line {node.lineno}: {ast.unparse(node)}"
-        for node in ast.walk(ast.parse(source))
-        if isinstance(node, ast.Global)
+        f"line {node.lineno}: {ast.unparse(node)}" for node in _nodes(source) if isinstance(node, ast.Global)
     ]
 
 
@@ -53,7 +52,7 @@ def swallowed_exceptions(source: str) -> list[str]:
     """Find handlers that catch everything and do not raise it again as their last step."""
     return [
         f"line {node.lineno}: catches {ast.unparse(node.type) if node.type else 'everything'}"
-        for node in ast.walk(ast.parse(source))
+        for node in _nodes(source)
         if isinstance(node, ast.ExceptHandler) and _is_broad(node) and not _raises_again(node)
     ]
 
@@ -66,8 +65,14 @@ def clock_reads(source: str) -> list[str]:
     return _uses(source, CLOCKS)
 
 
+@cache
+def _nodes(source: str) -> tuple[ast.AST, ...]:
+    """Read a source once for all rules: some hundred files are walked by a dozen tests."""
+    return tuple(ast.walk(ast.parse(source)))
+
+
 def _functions(source: str) -> list[Function]:
-    return [node for node in ast.walk(ast.parse(source)) if isinstance(node, Function)]
+    return [node for node in _nodes(source) if isinstance(node, Function)]
 
 
 def _is_broad(handler: ast.ExceptHandler) -> bool:
@@ -84,18 +89,18 @@ def _raises_again(handler: ast.ExceptHandler) -> bool:
 
 def _uses(source: str, names: frozenset[str]) -> list[str]:
     """Find uses of fully qualified names, whatever they were imported as."""
-    tree = ast.parse(source)
-    origins = dict(_imported_names(tree))
+    nodes = _nodes(source)
+    origins = dict(_imported_names(nodes))
     found = [
         (node.lineno, name)
-        for node in ast.walk(tree)
+        for node in nodes
         if isinstance(node, ast.Name | ast.Attribute) and (name := _qualified(node, origins)) in names
     ]
     return [f"line {line}: {name}" for line, name in sorted(found)]
 
 
-def _imported_names(tree: ast.Module) -> Iterator[tuple[str, str]]:
-    for node in ast.walk(tree):
+def _imported_names(nodes: Iterable[ast.AST]) -> Iterator[tuple[str, str]]:
+    for node in nodes:
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield (alias.asname, alias.name) if alias.asname else (alias.name.split(".")[0],) * 2
@@ -114,7 +119,7 @@ def generated_values(source: str) -> list[str]:
     """Find frozen dataclasses that hide no field: structs do the same and cost a tenth at each import."""
     return [
         node.name
-        for node in ast.walk(ast.parse(source))
+        for node in _nodes(source)
         if isinstance(node, ast.ClassDef)
         and any(
             "dataclass(frozen" in (told := ast.unparse(each)) and "repr=" not in told

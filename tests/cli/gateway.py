@@ -23,9 +23,9 @@ from farebox.domain.budget import Touch
 from farebox.domain.identity import key_hash
 from farebox.domain.record import RequestRecord
 from farebox.domain.routing.breaker import Breaker
-from farebox.http.admin.app import build_admin_app
 from farebox.jobs.replay import Replayer
 from tests.http.admin.plane import ADMIN_SECRET, admin_ports
+from tests.support.admin_app import admin_app
 from tests.support.builders import FixedClock, an_admin_key
 
 QUIET = {
@@ -105,15 +105,10 @@ async def _serve(
     store = LocalStore.open(data / "farebox.db", clock)
     if not await store.keys.list_admin_keys():
         await store.keys.add_admin_key(an_admin_key(), key_hash(ADMIN_SECRET))
-    config = uvicorn.Config(
-        build_admin_app(replace(admin_ports(store, clock), replayer=replayer)),
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-    )
-    server = uvicorn.Server(config)
-    made(server)
-    await server.serve(sockets=[listener])
+    with admin_app(replace(admin_ports(store, clock), replayer=replayer)) as app:
+        server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_config=None, access_log=False))
+        made(server)
+        await server.serve(sockets=[listener])
     store.close()
 
 

@@ -17,9 +17,9 @@ from farebox.adapters.local.store import LocalStore
 from farebox.adapters.price_data import PriceData
 from farebox.domain.errors import Conflict, NotFound
 from farebox.domain.identity import GatewayKey, key_hash
-from farebox.http.admin.app import build_admin_app
 from farebox.http.admin.ports import AdminPorts
 from farebox.ports import Policies, Resource
+from tests.support.admin_app import admin_app
 from tests.support.builders import FixedClock, a_secret, an_admin_key
 
 ADMIN_SECRET = a_secret(1_000, "fba-")
@@ -119,11 +119,11 @@ async def admin_plane(folder: Path, *, races: int = 0) -> AsyncIterator[Plane]:
     if races:
         ports = replace(ports, policies=RacingPolicies(store.policies, races))
     await store.keys.add_admin_key(an_admin_key(), key_hash(ADMIN_SECRET))
-    transport = httpx2.ASGITransport(build_admin_app(ports), raise_app_exceptions=False)
-    async with httpx2.AsyncClient(
-        transport=transport,
-        base_url="http://admin",
-        headers={"authorization": f"Bearer {ADMIN_SECRET}"},
-    ) as client:
-        yield Plane(store, ports, clock, client)
+    with admin_app(ports) as app:
+        async with httpx2.AsyncClient(
+            transport=httpx2.ASGITransport(app, raise_app_exceptions=False),
+            base_url="http://admin",
+            headers={"authorization": f"Bearer {ADMIN_SECRET}"},
+        ) as client:
+            yield Plane(store, ports, clock, client)
     store.close()

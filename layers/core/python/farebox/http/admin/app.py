@@ -53,6 +53,11 @@ _TEXT = {"schema": {"type": "string", "description": "A policy document; docs/co
 
 def build_admin_app(ports: AdminPorts) -> FastAPI:
     """Make the app. Everything but its own description needs an admin key."""
+    return app_over(ports, PolicyEditor(ports))
+
+
+def app_over(ports: AdminPorts, editor: PolicyEditor) -> FastAPI:
+    """Make the app with the editor that all its changes go through; apart from these two it has no state."""
     app = FastAPI(
         title="farebox admin plane",
         version=__version__,
@@ -61,7 +66,6 @@ def build_admin_app(ports: AdminPorts) -> FastAPI:
         redoc_url=None,
     )
     install_error_handlers(app)
-    editor = PolicyEditor(ports)
     routers = (
         key_router(ports, editor),
         admin_key_router(ports),
@@ -75,7 +79,7 @@ def build_admin_app(ports: AdminPorts) -> FastAPI:
         report_router(ports),
         replay_router(ports),
     )
-    check = Depends(admin_key_check(ports.keys, ports.clock))
+    check = Depends(admin_key_check(ports))
     for router in routers:
         app.include_router(router, dependencies=[check])
 

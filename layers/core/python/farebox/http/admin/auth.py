@@ -8,16 +8,16 @@ from fastapi import Request
 
 from farebox.domain.errors import KeyRefused
 from farebox.domain.identity import ADMIN_KEY_PREFIX, AdminKey, is_key_text, key_hash
-from farebox.ports import Clock, Keys
+from farebox.http.admin.ports import AdminPorts
 
 
-def admin_key_check(keys: Keys, clock: Clock) -> Callable[[Request], Awaitable[AdminKey]]:
+def admin_key_check(ports: AdminPorts) -> Callable[[Request], Awaitable[AdminKey]]:
     """Make the check that every route of the admin plane depends on. It raises `KeyRefused`."""
 
     async def check(request: Request) -> AdminKey:
         text = _presented(request)
-        key = await keys.find_admin_key(key_hash(text)) if is_key_text(text, ADMIN_KEY_PREFIX) else None
-        if key is None or not key.is_valid(clock.now()):
+        key = await ports.keys.find_admin_key(key_hash(text)) if is_key_text(text, ADMIN_KEY_PREFIX) else None
+        if key is None or not key.is_valid(ports.clock.now()):
             raise KeyRefused()
         request.state.actor = f"admin:{key.name}"
         return key

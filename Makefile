@@ -9,7 +9,7 @@ format: install ; @.venv/bin/ruff check --fix . && .venv/bin/ruff format .
 check: install ; @.venv/bin/mypy layers/core/python/farebox infra functions app.py tests tools && .venv/bin/lint-imports --no-logo
 test: install ; @$(PYTEST) -n auto $(ARGS)
 coverage: install ; @$(PYTEST) -n auto --cov --cov-report=term $(ARGS)
-journeys: install ; @tools/clients && $(PYTEST) --timeout 300 -m journey $(ARGS)
+journeys: install ; @tools/clients && $(PYTEST) -n auto --dist loadfile --timeout 300 -m journey $(ARGS)
 proof: install ; @$(PYTEST) -n auto --timeout 1800 -m proof --hypothesis-profile=proof $(ARGS)
 bench: install ; @exec .venv/bin/python -m tests.bench $(ARGS)
 synth: ; @tools/cdk synth --quiet $(ARGS)

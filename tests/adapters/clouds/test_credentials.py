@@ -158,6 +158,13 @@ async def test_an_sts_that_cannot_be_reached_is_no_credential() -> None:
         await scene.of(ASSUMING)
 
 
+async def test_keys_in_quotes_are_not_sent_as_an_api_key() -> None:
+    scene = Scene(KEYS=f"'{json.dumps(KEYS)}'")
+    with pytest.raises(CredentialUnavailable, match="neither a JSON object of keys nor an API key") as raised:
+        await scene.of(replace(SPEC, credential="env:KEYS"))
+    assert KEYS["secret_access_key"] not in f"{raised.value.message} {raised.value.__cause__!r}"
+
+
 async def test_stored_keys_sign_and_may_assume_a_role() -> None:
     scene = Scene(own=None, KEYS=json.dumps(KEYS))
     stored = AwsCredentials("AKIDSTORED", "secret-stored", "tok")

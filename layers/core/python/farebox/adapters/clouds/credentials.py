@@ -12,6 +12,7 @@ from farebox.adapters.aws.dynamodb.credentials import CredentialSource, RenewedC
 from farebox.adapters.aws.services.sts import Role, assume_role
 from farebox.adapters.clouds.entra import PUBLIC_CLOUD, Application, EntraTokens
 from farebox.adapters.clouds.google.credentials import GoogleCredentials
+from farebox.adapters.clouds.tokens import may_be_bearer
 from farebox.domain.config import AWS_CREDENTIAL, AWS_TYPES, GOOGLE_CREDENTIAL, GOOGLE_TYPES, ProviderSpec
 from farebox.domain.errors import ConfigInvalid, CredentialUnavailable, StoreFault
 from farebox.ports import Clock, Secrets
@@ -88,6 +89,8 @@ class ProviderCredentials:
             return await self._google.of(spec, secret)
         if spec.type in AWS_TYPES and secret.startswith("{"):
             return await self._assumed(spec, StaticCredentials(_read_keys(spec.credential, secret)))
+        if spec.type in AWS_TYPES and not may_be_bearer(secret):
+            raise ConfigInvalid(spec.credential, "the secret is neither a JSON object of keys nor an API key")
         return secret
 
     async def _assumed(self, spec: ProviderSpec, source: CredentialSource) -> AwsCredentials:

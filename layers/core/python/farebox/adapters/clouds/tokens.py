@@ -7,6 +7,7 @@ more. When it is fetched is told in `adapters/renewed.py`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -19,6 +20,13 @@ from farebox.ports.bearer import BearerToken
 
 YOUNG_MS = 60_000
 """A token that is younger is not at fault when it is refused, and another would be refused too."""
+
+_BEARER = re.compile(r"[A-Za-z0-9._~+/-]+=*")
+
+
+def may_be_bearer(secret: str) -> bool:
+    """Say whether a secret has the form of RFC 6750: JSON in quotes would be sent as it is, key and all."""
+    return _BEARER.fullmatch(secret) is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from functools import partial
 
@@ -18,14 +17,12 @@ from farebox.adapters.clouds.google.documents import (
 )
 from farebox.adapters.clouds.google.grants import Sign, token_of_federation, token_of_key, token_of_login
 from farebox.adapters.clouds.google.services import TokenServices
-from farebox.adapters.clouds.tokens import AccessToken, AccessTokens
+from farebox.adapters.clouds.tokens import AccessToken, AccessTokens, may_be_bearer
 from farebox.domain.config import GOOGLE_CREDENTIAL, ProviderSpec
 from farebox.domain.errors import ConfigInvalid, StoreFault
 from farebox.ports.bearer import Credential
 
 TOKENS_MAX = 256
-
-_ACCESS_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750
 
 
 class GoogleIdentity(Struct, frozen=True):
@@ -52,8 +49,7 @@ class GoogleCredentials:
         that is no JSON is a token already. Raises `ConfigInvalid` and `StoreFault`.
         """
         if secret is not None and not secret.startswith("{"):
-            if not _ACCESS_TOKEN.fullmatch(secret):
-                # A file's text in quotes would be sent as it is, the private key within it.
+            if not may_be_bearer(secret):
                 raise ConfigInvalid(
                     spec.credential, "the secret is neither a JSON file of Google's nor an access token"
                 )

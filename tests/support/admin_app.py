@@ -41,7 +41,10 @@ class _Lent:
 def admin_app(ports: AdminPorts) -> Iterator[FastAPI]:
     """Give an app over these ports that nobody else uses meanwhile, a new one only where none is idle."""
     idle = _idle()
-    lent = idle.pop() if idle else _Lent()
+    try:
+        lent = idle.pop()
+    except IndexError:
+        lent = _Lent()
     try:
         yield lent.to(ports)
     finally:

@@ -26,12 +26,12 @@ from farebox.cli.serve import BACKLOG, SETTLE_WITHIN_S, admin_ports, server_conf
 from farebox.compose.local import LocalGateway, open_local
 from farebox.compose.settings import Settings
 from farebox.domain.record import RequestRecord
-from farebox.http.admin.app import build_admin_app
 from farebox.http.admin.apply import Applied, apply_document
 from farebox.http.data_plane import DataPlane
 from farebox.http.errors import status_of
 from farebox.http.policy_document import parse_policy
 from farebox.ports import BucketStanding
+from tests.support.admin_app import admin_app
 from tests.support.raw_client import HOST, WAIT_S, RawAnswer, RawClient
 from tests.support.upstream import ScriptedUpstream
 
@@ -250,24 +250,22 @@ class Laptop:
             admin = admin_ports(self.local)
             applied = await apply_document(parse_policy(self._policy), admin, actor="test")
             self.keys = {issued.key.name: issued.secret for issued in applied.created_keys}
-            plane = DataPlane(
-                self.local.gateway,
-                self.local.randomness,
-                body_bytes_max=self._settings.max_body_bytes,
-                fallback=build_admin_app(admin),
-            )
-            await self._serve_until_stopped(plane)
-            assert await plane.idle(SETTLE_WITHIN_S)
+            with admin_app(admin) as fallback:
+                plane = DataPlane(
+                    self.local.gateway,
+                    self.local.randomness,
+                    body_bytes_max=self._settings.max_body_bytes,
+                    fallback=fallback,
+                )
+                await self._serve_until_stopped(plane)
+                assert await plane.idle(SETTLE_WITHIN_S)
         finally:
             leases.cancel()
             await self.local.close()
 
     async def _serve_until_stopped(self, plane: DataPlane) -> None:
-        server = _Server(server_config(plane, self._settings), self._ready.set)
-        serving = asyncio.create_task(server.serve(sockets=[self._listener]))
-        await self._stopping.wait()
-        server.should_exit = True
-        await serving
+        server = _Server(server_config(plane, self._settings), self._ready.set, self._stopping)
+        await server.serve(sockets=[self._listener])
 
     def _logged(self, line: str) -> None:
         with self._changed:
@@ -276,10 +274,15 @@ class Laptop:
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None], stopping: asyncio.Event) -> None:
         super().__init__(config)
-        self._ready = ready
+        self._ready, self._stopping = ready, stopping
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._ready()
+
+    async def main_loop(self) -> None:
+        """Stop when told to, not at the next tenth of a second."""
+        await self.on_tick(0)
+        await self._stopping.wait()

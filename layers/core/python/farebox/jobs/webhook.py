@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -12,7 +12,7 @@ import msgspec
 from farebox.domain.budget.alert import Crossing
 from farebox.domain.errors import Fault, Refusal
 from farebox.jobs.notify import NotTold, crossing_document
-from farebox.wire.http import HttpRequest, Origin, Timeouts, Transport, is_success
+from farebox.wire.http import HttpRequest, Timeouts, Transport, is_success, origin_of
 
 BACKOFF_S = (1.0, 5.0, 25.0)
 """Pauses between tries: one try more than there are pauses."""
@@ -22,7 +22,6 @@ TIMEOUTS = Timeouts(connect_ms=5_000, first_byte_ms=10_000, idle_ms=5_000, total
 # Slack reads these three in `text`: <!channel> in the name of a bucket would call everybody.
 # Source: https://docs.slack.dev/messaging/formatting-message-text, read 2026-11.
 _ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
-_DEFAULT_PORTS: Mapping[str, int] = {"http": 80, "https": 443}
 _TRY_AGAIN = frozenset((408, 425, 429))
 
 
@@ -70,7 +69,7 @@ def _request(url: str, crossing: Crossing) -> HttpRequest:
     document["text"] = chat_text(crossing.text)
     return HttpRequest(
         method=b"POST",
-        origin=Origin(parts.scheme, parts.hostname or "", parts.port or _DEFAULT_PORTS[parts.scheme]),
+        origin=origin_of(url),
         target=((parts.path or "/") + (f"?{parts.query}" if parts.query else "")).encode("ascii"),
         headers=[(b"content-type", b"application/json"), (b"user-agent", b"farebox")],
         body=msgspec.json.encode(document),

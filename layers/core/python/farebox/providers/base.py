@@ -12,13 +12,11 @@ from farebox.domain.errors import ConfigInvalid
 from farebox.domain.plan import CallerCredential
 from farebox.ports.bearer import Credential
 from farebox.wire.headers import upstream_query
-from farebox.wire.http import Headers, HttpAnswer, HttpRequest, Origin
+from farebox.wire.http import Headers, HttpAnswer, HttpRequest, Origin, origin_of
 from farebox.wire.sigv4 import SigningScope
 
 MESSAGES = "messages"
 COUNT_TOKENS = "count_tokens"
-
-DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class Call(Struct, frozen=True):
@@ -77,11 +75,10 @@ class Signing(Protocol):
 
 def split_base_url(url: str) -> tuple[Origin, str]:
     """Give the origin and the path (without a slash at its end) of a base URL. Raises `ConfigInvalid`."""
-    parts = urlsplit(url)
-    if parts.scheme not in DEFAULT_PORTS or not parts.hostname:
-        raise ConfigInvalid("base_url", f"'{url}' is not an http or https URL")
-    port = parts.port or DEFAULT_PORTS[parts.scheme]
-    return Origin(parts.scheme, parts.hostname, port), parts.path.rstrip("/")
+    try:
+        return origin_of(url), urlsplit(url).path.rstrip("/")
+    except ValueError as flaw:
+        raise ConfigInvalid("base_url", str(flaw)) from None
 
 
 def with_query(path: bytes, call: Call) -> bytes:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol, runtime_checkable
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Struct
@@ -12,6 +13,9 @@ from farebox.domain.errors import UpstreamCut
 
 Headers = list[tuple[bytes, bytes]]
 """In wire order. Names are lower case, values have no surrounding white space; both are latin-1 bytes."""
+
+
+DEFAULT_PORTS: Mapping[str, int] = {"http": 80, "https": 443}
 
 
 class Origin(Struct, frozen=True):
@@ -23,6 +27,14 @@ class Origin(Struct, frozen=True):
     host: str
     port: int
     is_chosen: bool = False
+
+
+def origin_of(url: str) -> Origin:
+    """Give where a URL leads. Raises `ValueError` for what is no http or https URL."""
+    parts = urlsplit(url)
+    if parts.scheme not in DEFAULT_PORTS or not parts.hostname:
+        raise ValueError(f"'{url}' is not an http or https URL")
+    return Origin(parts.scheme, parts.hostname, parts.port or DEFAULT_PORTS[parts.scheme])
 
 
 class Timeouts(Struct, frozen=True):

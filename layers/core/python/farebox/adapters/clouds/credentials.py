@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from urllib.parse import urlsplit
 
 import msgspec
 
@@ -17,7 +16,7 @@ from farebox.domain.config import AWS_CREDENTIAL, AWS_TYPES, GOOGLE_CREDENTIAL, 
 from farebox.domain.errors import ConfigInvalid, CredentialUnavailable, StoreFault
 from farebox.ports import Clock, Secrets
 from farebox.ports.bearer import Credential
-from farebox.wire.http import Origin, Transport
+from farebox.wire.http import Origin, Transport, origin_of
 from farebox.wire.sigv4 import AwsCredentials
 
 ROLES_MAX = 256
@@ -31,9 +30,8 @@ def sts_origin(environment: Mapping[str, str]) -> StsOrigin:
     endpoint = environment.get("AWS_ENDPOINT_URL_STS") or environment.get("AWS_ENDPOINT_URL")
     if not endpoint:
         return lambda region: Origin("https", f"sts.{region}.amazonaws.com", 443)
-    parts = urlsplit(endpoint)
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    return lambda region: Origin(parts.scheme, parts.hostname or "", port)
+    origin = origin_of(endpoint)
+    return lambda region: origin
 
 
 class _Keys(msgspec.Struct):

@@ -28,6 +28,7 @@ from farebox.wire.http import (
     Timeouts,
     Transport,
     is_success,
+    origin_of,
     read_whole,
 )
 
@@ -105,7 +106,7 @@ def entra_origin(environment: Mapping[str, str]) -> Origin:
     is_safe = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or ""))
     if not is_safe or not parts.hostname:
         raise ConfigInvalid("AZURE_AUTHORITY_HOST", "is not a host or an https URL")
-    return Origin(parts.scheme, parts.hostname, parts.port or (443 if parts.scheme == "https" else 80))
+    return origin_of(parts.geturl())
 
 
 async def entra_token(

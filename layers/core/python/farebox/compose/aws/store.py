@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Mapping
-from urllib.parse import urlsplit
 
 from msgspec import Struct
 
@@ -17,7 +16,7 @@ from farebox.adapters.clock import SystemClock, SystemRandomness
 from farebox.compose.deployment import Deployment
 from farebox.compose.settings import load_settings
 from farebox.domain.routing.hosts import AddressRule
-from farebox.wire.http import Origin
+from farebox.wire.http import Origin, origin_of
 from farebox.wire.http1 import Http1Transport
 
 
@@ -88,6 +87,4 @@ def service_origin(deployment: Deployment, service: str) -> Origin:
     """Give a service's regional endpoint, or the one endpoint that stands in for all of them."""
     if deployment.endpoint_url is None:
         return Origin("https", f"{service}.{deployment.region}.amazonaws.com", 443)
-    parts = urlsplit(deployment.endpoint_url)
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    return Origin(parts.scheme, parts.hostname or "", port)
+    return origin_of(deployment.endpoint_url)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
-
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -17,8 +15,7 @@ from farebox.domain.routing.reading.settings import (
 )
 from farebox.domain.routing.tree import Leaf, Node
 from farebox.gateway.incoming import IncomingRequest
-
-_PORTS = {"http": 80, "https": 443}
+from farebox.wire.http import origin_of
 
 
 class Asked(Struct, frozen=True):
@@ -61,12 +58,11 @@ def check_host(url: str, workspace: Workspace, where: str) -> None:
     """Refuse a host that callers of a workspace may not name themselves: the provider's credential goes
     there.
     """
-    parts = urlsplit(url)
-    port = parts.port or _PORTS[parts.scheme]
-    if not is_listed(parts.hostname or "", port, workspace.custom_hosts):
+    origin = origin_of(url)
+    if not is_listed(origin.host, origin.port, workspace.custom_hosts):
         listed = ", ".join(workspace.custom_hosts) or "none"
         raise PolicyRefused(
-            f"{where}: '{parts.hostname}' is no host that workspace '{workspace.slug}' lets callers name "
+            f"{where}: '{origin.host}' is no host that workspace '{workspace.slug}' lets callers name "
             f"(its custom_hosts: {listed}). Use a saved config that names it, or ask your administrator."
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from farebox.domain.errors import RequestMalformed
-from farebox.wire.http import HttpRequest, Origin
+from farebox.wire.http import DEFAULT_PORTS, HttpRequest, Origin
 
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
 _TARGET = re.compile(rb"[\x21-\x7e]+").fullmatch
@@ -13,7 +13,6 @@ _VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*").fullmatch
 _HOST = re.compile(r"[0-9A-Za-z._~%:-]+").fullmatch
 _OURS = frozenset({b"host", b"content-length", b"transfer-encoding"})
 _ALWAYS_SIZED = frozenset({b"POST", b"PUT", b"PATCH"})
-_DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 def host_header(origin: Origin) -> bytes:
@@ -21,7 +20,7 @@ def host_header(origin: Origin) -> bytes:
     if not _HOST(origin.host):
         raise RequestMalformed(f"'{origin.host!r}' is not a host name.")
     host = f"[{origin.host}]" if ":" in origin.host else origin.host
-    if origin.port != _DEFAULT_PORTS.get(origin.scheme):
+    if origin.port != DEFAULT_PORTS.get(origin.scheme):
         host = f"{host}:{origin.port}"
     return host.encode("ascii")
 

@@ -14,10 +14,8 @@ from farebox.adapters.aws.dynamodb.credentials import (
 )
 from farebox.domain.errors import ConfigInvalid
 from farebox.ports import Clock
-from farebox.wire.http import Origin, Transport
+from farebox.wire.http import Transport, origin_of
 from farebox.wire.sigv4 import AwsCredentials
-
-_PORTS = {"http": 80, "https": 443}
 
 
 def role_credentials(environment: Mapping[str, str], transport: Transport, clock: Clock) -> CredentialSource:
@@ -29,10 +27,11 @@ def role_credentials(environment: Mapping[str, str], transport: Transport, clock
     """
     endpoint = environment.get("AWS_CONTAINER_CREDENTIALS_FULL_URI")
     if endpoint:
+        try:
+            origin = origin_of(endpoint)
+        except ValueError:
+            raise ConfigInvalid("AWS_CONTAINER_CREDENTIALS_FULL_URI", "is not an http or https URL") from None
         parts = urlsplit(endpoint)
-        if parts.scheme not in _PORTS or not parts.hostname:
-            raise ConfigInvalid("AWS_CONTAINER_CREDENTIALS_FULL_URI", "is not an http or https URL")
-        origin = Origin(parts.scheme, parts.hostname, parts.port or _PORTS[parts.scheme])
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         token = environment.get("AWS_CONTAINER_AUTHORIZATION_TOKEN", "")
         return RenewedCredentials(partial(container_credentials, transport, origin, target, token), clock)

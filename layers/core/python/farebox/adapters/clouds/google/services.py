@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
 import msgspec
 
@@ -24,6 +24,7 @@ from farebox.wire.http import (
     Timeouts,
     Transport,
     is_success,
+    origin_of,
     read_whole,
 )
 
@@ -71,7 +72,7 @@ class TokenServices:
     def __init__(self, transport: Transport, clock: Clock, endpoint: str | None = None) -> None:
         self.clock = clock
         self._transport = transport
-        self._endpoint = _origin(endpoint) if endpoint else None
+        self._endpoint = origin_of(endpoint) if endpoint else None
 
     async def granted(self, host: str, target: str, form: Mapping[str, str]) -> AccessToken:
         """Ask for a token with a grant. Raises `StoreFault` naming Google's own code."""
@@ -116,11 +117,6 @@ class TokenServices:
         code = _code(told)
         step = f" ({_NEXT_STEPS[code]})" if code in _NEXT_STEPS else ""
         raise StoreFault(f"{host} gives no token: {code or f'HTTP {answer.status}'}{step}")
-
-
-def _origin(url: str) -> Origin:
-    parts = urlsplit(url)
-    return Origin(parts.scheme, parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
 
 
 def _usable(host: str, text: str, expires_at: datetime) -> AccessToken:

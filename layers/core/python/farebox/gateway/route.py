@@ -70,9 +70,8 @@ class Attempts:
             self._opening = await self._begun()
         while (leaf := self._course.leaf) is not None:
             if self._has_turned:
-                await asyncio.sleep(
-                    0
-                )  # a thousand targets may refuse one by one: others have their turns too
+                # A thousand targets may refuse one by one: others have their turns too.
+                await asyncio.sleep(0)
             self._has_turned = True
             self._retries = 0
             try:

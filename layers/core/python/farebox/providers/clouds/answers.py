@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from farebox.wire.http import Headers
+from farebox.wire.headers import find
+from farebox.wire.http import Headers, HttpAnswer
 
 
 class WholeAnswer:
@@ -23,3 +24,14 @@ class WholeAnswer:
 
     async def aclose(self) -> None:
         """See `HttpAnswer.aclose`."""
+
+
+def is_json(answer: HttpAnswer) -> bool:
+    """Say whether an answer came as JSON: in the place of a stream it may be an error."""
+    return (find(answer.headers, b"content-type") or b"").lower().startswith(b"application/json")
+
+
+def with_body(answer: HttpAnswer, body: bytes) -> WholeAnswer:
+    """Give an answer again whose body was read."""
+    headers = [each for each in answer.headers if each[0] != b"content-length"]
+    return WholeAnswer(answer.status, headers, body)

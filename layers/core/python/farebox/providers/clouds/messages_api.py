@@ -14,7 +14,7 @@ from farebox.domain.config import ProviderSpec
 from farebox.domain.errors import ConfigInvalid, CredentialMissing
 from farebox.ports.bearer import BearerToken
 from farebox.providers.base import COUNT_TOKENS, Call, split_base_url, with_query
-from farebox.providers.clouds.answers import WholeAnswer
+from farebox.providers.clouds.answers import WholeAnswer, is_json, with_body
 from farebox.providers.clouds.aws_errors import AWS_ERRORS, aws_error
 from farebox.providers.clouds.bedrock import region_of, request_id_of
 from farebox.providers.clouds.errors import CloudError, is_anthropic_envelope, read_document
@@ -111,12 +111,10 @@ async def _checked(host: str, call: Call, answer: HttpAnswer) -> HttpAnswer:
     """Pass what Claude says as it came; put what stands before it into Anthropic's shape."""
     is_count = call.operation == COUNT_TOKENS
     is_good = is_success(answer.status)
-    if is_good and not is_count and not (call.is_stream and _is_json(answer)):
+    if is_good and not is_count and not (call.is_stream and is_json(answer)):
         return answer
     body = await read_whole(answer, host)
-    whole = WholeAnswer(
-        answer.status, [each for each in answer.headers if each[0] != b"content-length"], body
-    )
+    whole = with_body(answer, body)
     if is_good and is_count:
         is_counted = read_count(read_document(body).get("input_tokens"))
         return whole if is_counted else _told(replace(_error(answer, body), code="CountMissing"), answer)
@@ -128,10 +126,6 @@ async def _checked(host: str, call: Call, answer: HttpAnswer) -> HttpAnswer:
     if answer.status not in (401, 403) and is_anthropic_envelope(body):
         return whole
     return _told(_error(answer, body), answer)
-
-
-def _is_json(answer: HttpAnswer) -> bool:
-    return (find(answer.headers, b"content-type") or b"").lower().startswith(b"application/json")
 
 
 def _told(error: CloudError, answer: HttpAnswer) -> WholeAnswer:

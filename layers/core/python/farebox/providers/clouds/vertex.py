@@ -16,7 +16,7 @@ from farebox.domain.config import ProviderSpec
 from farebox.domain.errors import ConfigInvalid, CredentialMissing
 from farebox.ports.bearer import BearerToken
 from farebox.providers.base import COUNT_TOKENS, Call, split_base_url
-from farebox.providers.clouds.answers import WholeAnswer
+from farebox.providers.clouds.answers import WholeAnswer, is_json, with_body
 from farebox.providers.clouds.errors import CloudError, is_anthropic_envelope, read_document
 from farebox.providers.clouds.google_errors import GOOGLE_ERRORS, google_error, google_error_in, told_headers
 from farebox.providers.clouds.shape import BETA_HEADER, Shaped, shape
@@ -70,13 +70,13 @@ class VertexProvider:
         host = f"vertex in {spec.region}"
         is_count = call.operation == COUNT_TOKENS
         if is_success(answer.status):
-            if not is_count and not (call.is_stream and _is_json(answer)):
+            if not is_count and not (call.is_stream and is_json(answer)):
                 return answer
             body = await read_whole(answer, host)
             return (_counted if is_count else _refused_late)(spec, answer, body)
         body = await read_whole(answer, host)
         if answer.status != 401 and is_anthropic_envelope(body):
-            return WholeAnswer(answer.status, _sized_anew(answer.headers), body)
+            return with_body(answer, body)
         return _told(google_error(answer, body, spec.cloud.project), answer, body)
 
 
@@ -129,13 +129,9 @@ def _authorization(spec: ProviderSpec, call: Call) -> tuple[bytes, bytes]:
     return b"authorization", b"Bearer " + call.secret.encode()
 
 
-def _is_json(answer: HttpAnswer) -> bool:
-    return (find(answer.headers, b"content-type") or b"").lower().startswith(b"application/json")
-
-
 def _counted(spec: ProviderSpec, answer: HttpAnswer, body: bytes) -> WholeAnswer:
     if read_count(read_document(body).get("input_tokens")):
-        return WholeAnswer(answer.status, _sized_anew(answer.headers), body)
+        return with_body(answer, body)
     error = replace(google_error(answer, body, spec.cloud.project), status=502, code="CountMissing")
     return _told(error, answer, body)
 
@@ -144,7 +140,7 @@ def _refused_late(spec: ProviderSpec, answer: HttpAnswer, body: bytes) -> WholeA
     """Take an error out of an answer that began as a stream's; anything else is for others to judge."""
     error = google_error_in(body, spec.cloud.project)
     if error is None:
-        return WholeAnswer(answer.status, _sized_anew(answer.headers), body)
+        return with_body(answer, body)
     return _told(error, answer, body)
 
 
@@ -155,7 +151,3 @@ def _told(error: CloudError, answer: HttpAnswer, body: bytes) -> WholeAnswer:
 def _request_id(headers: Headers) -> str | None:
     value = find(headers, b"request-id")
     return value.decode("latin-1") if value else None
-
-
-def _sized_anew(headers: Headers) -> Headers:
-    return [each for each in headers if each[0] != b"content-length"]
